@@ -1,0 +1,1 @@
+"""The agent: one process on each node that acts on its Docker Engine."""

@@ -1,0 +1,1 @@
+"""How Fairlead is built, delivered and run."""

@@ -1,0 +1,1 @@
+"""Shared code without a business rule."""

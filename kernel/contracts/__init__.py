@@ -1,0 +1,1 @@
+"""What crosses a boundary: envelope, messages by name and version, container configuration."""

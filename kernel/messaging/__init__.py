@@ -1,0 +1,1 @@
+"""RabbitMQ, hidden: the only package that imports pika."""

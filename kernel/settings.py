@@ -1,0 +1,81 @@
+"""Settings out of the environment: frozen dataclasses whose fields name their variable, and a table for the manual."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kernel.errors import FieldError, Invalid
+
+T = TypeVar("T")
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+_PLACEHOLDERS = {"changeme", "change-me", "secret", "password", "example"}
+
+
+def setting(variable: str, about: str, *, default: Any = dataclasses.MISSING, secret: bool = False) -> Any:
+    """A dataclass field read from `variable`. Returns Any because dataclass fields are typed by their annotation."""
+    return dataclasses.field(default=default, metadata={"variable": variable, "about": about, "secret": secret})
+
+
+def _to_bool(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError("one of true, false")
+
+
+def _to_tuple(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "str": str,
+    "str | None": str,
+    "int": int,
+    "float": float,
+    "bool": _to_bool,
+    "Path": Path,
+    "Path | None": Path,
+    "tuple[str, ...]": _to_tuple,
+}
+
+
+def load(kind: type[T], environ: Mapping[str, str]) -> T:
+    """An instance of the settings dataclass `kind`. Raises Invalid naming every variable that is missing or wrong.
+
+    In production (`FAIRLEAD_ENVIRONMENT=production`) a secret that looks like a placeholder is refused too.
+    """
+    values: dict[str, object] = {}
+    wrong: list[FieldError] = []
+    production = environ.get("FAIRLEAD_ENVIRONMENT", "production") == "production"
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # a dataclass type, which TypeVar cannot say
+        variable = field.metadata["variable"]
+        text = environ.get(variable, "")
+        if not text:
+            if field.default is dataclasses.MISSING:
+                wrong.append(FieldError(variable, f"is missing: {field.metadata['about']}"))
+            continue
+        if production and field.metadata["secret"] and text.strip().lower() in _PLACEHOLDERS:
+            wrong.append(FieldError(variable, "is a placeholder: production needs a value of its own"))
+            continue
+        try:
+            values[field.name] = _PARSERS[str(field.type)](text)
+        except ValueError as error:
+            wrong.append(FieldError(variable, f"is wrong ({error}): {field.metadata['about']}"))
+    if wrong:
+        raise Invalid(wrong, code="settings-invalid", detail="; ".join(f"{e.field} {e.message}" for e in wrong))
+    return kind(**values)
+
+
+def table(kind: type[object]) -> list[tuple[str, str, str]]:
+    """Rows (variable, default, meaning) of a settings class, for the operations manual."""
+    rows = []
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # a dataclass type
+        default = "required" if field.default is dataclasses.MISSING else repr(field.default)
+        rows.append((field.metadata["variable"], default, field.metadata["about"]))
+    return rows

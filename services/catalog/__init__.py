@@ -1,0 +1,1 @@
+"""The catalog service: registries, projects, versions and images."""

@@ -1,0 +1,1 @@
+"""The deployer service: nodes, deployments and commands to agents."""

@@ -1,0 +1,1 @@
+"""The identity service: people, teams, tokens and sign-in."""
