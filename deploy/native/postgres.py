@@ -107,20 +107,20 @@ def prepare(cluster: Cluster) -> Command:
 
 
 def _initialise(cluster: Cluster, account: str | None) -> None:
-    shutil.rmtree(cluster.directory, ignore_errors=True)  # what an interrupted initdb left
-    make_directory(cluster.directory, account=account, mode=0o700)
+    shutil.rmtree(cluster.directory, ignore_errors=True)
     draft = cluster.directory.with_name(f"{cluster.directory.name}.new")
-    shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(draft, ignore_errors=True)  # what an interrupted initdb left
     make_directory(draft, account=account, mode=0o700)
-    password = write_file(cluster.directory / "password", cluster.password, account=account, mode=0o600)
+    password = cluster.directory.with_name(f"{cluster.directory.name}.password")
+    write_file(password, cluster.password, account=account, mode=0o600)
     run(
         [str(binaries() / "initdb"), "-D", str(draft), "-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password}",
          "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--no-sync"],
         part="postgres", account=account, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
+    password.unlink()
     with (draft / "postgresql.conf").open("a") as stream:
         stream.write("\ninclude_if_exists = 'fairlead.conf'\n")
-    shutil.rmtree(cluster.directory)
     draft.rename(cluster.directory)
 
 
@@ -177,7 +177,9 @@ class PostgresServer(Server):
         settings = {} if durable else FAST_AND_LOOSE
         self.cluster = Cluster(directory, port, password or clock.random_token(), settings)
         super().__init__(
-            prepare(self.cluster), log=directory.with_name(f"{directory.name}.log"), is_ready=lambda: is_ready(self.cluster)
+            prepare(self.cluster),
+            log=directory.with_name(f"{directory.name}.log"),
+            is_ready=lambda: is_ready(self.cluster),
         )
 
     def provision(self, roles: Sequence[Role]) -> None:

@@ -65,7 +65,9 @@ def may_be_entered(path: Path) -> bool:
 def require_entry(path: Path, account: str | None) -> None:
     """Refuses a directory that the server's account could not reach. Raises StackError."""
     if account is not None and not may_be_entered(path):
-        raise StackError(account, f"the account {account} cannot enter {path}: a directory above it is closed to others")
+        raise StackError(
+            account, f"the account {account} cannot enter {path}: a directory above it is closed to others"
+        )
 
 
 def raise_open_file_limit() -> int:
@@ -78,7 +80,9 @@ def raise_open_file_limit() -> int:
 
 def find_program(name: str, *directories: str) -> str:
     """The path of an installed program. Raises StackError when it is not there."""
-    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(("/usr/sbin", "/usr/local/sbin", *directories)))
+    found = shutil.which(name) or shutil.which(
+        name, path=os.pathsep.join(("/usr/sbin", "/usr/local/sbin", *directories))
+    )
     if found is None:
         raise StackError(name, "is not installed; run `make install`")
     return found
