@@ -70,6 +70,13 @@ class Publisher:
         self._next_tag = 1
         self._tags: dict[int, int] = {}
         self._closed = False
+        self.connections = 0
+        """How often a connection was opened: a change says that the broker may be another one."""
+
+    def connect(self) -> None:
+        """Open the connection if it is not open. Raises Unavailable."""
+        with self._lock:
+            self._ensure_open(15.0)
 
     def publish(self, messages: Sequence[Outgoing], *, timeout_seconds: float = 30.0) -> list[Confirm]:
         """Send all, in order, and return what the broker said of each, in the same order."""
@@ -168,7 +175,11 @@ class Publisher:
         self._tags = {}
         channel.add_on_return_callback(self._on_return)
         channel.add_on_close_callback(lambda channel, error: self._on_channel_closed(channel, error))
-        channel.confirm_delivery(self._on_confirm, callback=lambda _frame: ready.set())
+        channel.confirm_delivery(self._on_confirm, callback=lambda _frame: self._on_ready(ready))
+
+    def _on_ready(self, ready: threading.Event) -> None:
+        self.connections += 1
+        ready.set()
 
     def _on_channel_closed(self, channel: Any, error: BaseException) -> None:
         self._abandon(repr(error))

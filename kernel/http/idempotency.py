@@ -1,0 +1,95 @@
+"""`Idempotency-Key` on POST: the same key with the same body answers the same again, with another body 409."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, Response, g, request
+from sqlalchemy import text
+
+from kernel.db import Database
+from kernel.errors import Conflict, FieldError, Invalid
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+_KEPT_HEADERS = ("Content-Type", "Location", "ETag")
+# A key whose request died half-way may be used again after this long.
+_ABANDONED = "60 seconds"
+
+_CLAIM = text(f"""
+INSERT INTO idempotency_keys AS k (owner, key, request_hash) VALUES (:owner, :key, :hash)
+ON CONFLICT (owner, key) DO UPDATE SET created_at = now(), request_hash = excluded.request_hash
+WHERE (k.status IS NULL AND k.created_at < now() - interval '{_ABANDONED}') OR k.created_at < now() - interval '24 hours'
+RETURNING key""")
+_FIND = text("SELECT request_hash, status, headers, body FROM idempotency_keys WHERE owner = :owner AND key = :key")
+_KEEP = text("UPDATE idempotency_keys SET status = :status, headers = CAST(:headers AS jsonb), body = :body WHERE owner = :owner AND key = :key")
+_RELEASE = text("DELETE FROM idempotency_keys WHERE owner = :owner AND key = :key AND status IS NULL")
+_FORGET = text("DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'")
+
+
+def forget_old(db: Database) -> None:
+    """Delete keys older than a day."""
+    with db.system() as session:
+        session.execute(_FORGET)
+
+
+def install(app: Flask, db: Database) -> None:
+    """Honour the header on every POST of `app`. The caller's credentials are part of the key's owner."""
+
+    @app.before_request
+    def replay() -> Response | None:
+        key = request.headers.get("Idempotency-Key")
+        if request.method != "POST" or key is None or request.url_rule is None:
+            return None
+        if not _KEY.match(key):
+            raise Invalid([FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
+        owner = _owner()
+        digest = hashlib.sha256(request.get_data(cache=True)).hexdigest()
+        with db.system() as session:
+            if session.execute(_CLAIM, {"owner": owner, "key": key, "hash": digest}).first() is not None:
+                g.idempotency = (owner, key)
+                return None
+            kept = session.execute(_FIND, {"owner": owner, "key": key}).one()
+        return _answer_again(kept.request_hash == digest, kept.status, kept.headers, kept.body)
+
+    @app.after_request
+    def keep(response: Response) -> Response:
+        claim: tuple[str, str] | None = g.pop("idempotency", None)
+        if claim is None:
+            return response
+        values: dict[str, Any] = {"owner": claim[0], "key": claim[1]}  # SQL parameters
+        with db.system() as session:
+            if response.status_code >= 500 or response.status_code in (401, 429) or response.is_streamed:
+                session.execute(_RELEASE, values)
+            else:
+                headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+                session.execute(_KEEP, values | {"status": response.status_code, "headers": json.dumps(headers), "body": response.get_data()})
+        return response
+
+
+def _owner() -> str:
+    """Who may meet this key again: the path and the caller; internal tokens change, so their subject counts."""
+    subject = request.headers.get("Authorization", "")
+    parts = subject.split(".")
+    if len(parts) == 3:
+        try:
+            claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+            # Unverified, and only a name: a forger with another's name is refused by the route before anything is kept.
+            subject = f"{claims.get('sub')}/{claims.get('team')}"
+        except (ValueError, AttributeError):
+            subject = "unreadable"
+    return hashlib.sha256(f"{subject} {request.path}".encode()).hexdigest()
+
+
+def _answer_again(same: bool, status: int | None, headers: Mapping[str, str] | None, body: bytes | None) -> Response:
+    if not same:
+        raise Conflict("idempotency-key-reused", "This Idempotency-Key was used with another body.")
+    if status is None:
+        raise Conflict("idempotency-in-progress", "The first request with this Idempotency-Key is still being worked on.")
+    response = Response(body or b"", status, headers=dict(headers or {}))
+    response.headers["Idempotent-Replayed"] = "true"
+    return response
