@@ -1,0 +1,1 @@
+"""Values, states and decisions of the deployer: pure, no clock, no database."""

@@ -1,0 +1,1 @@
+"""What the deployer can do, one verb a function, by subject."""
