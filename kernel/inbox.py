@@ -19,7 +19,10 @@ log = structlog.get_logger(__name__)
 _REMEMBER = text(
     "INSERT INTO inbox (consumer, message_id) SELECT :consumer, unnest(CAST(:ids AS uuid[])) ON CONFLICT DO NOTHING RETURNING message_id"
 )
-_FORGET = text("DELETE FROM inbox WHERE (consumer, message_id) IN (SELECT consumer, message_id FROM inbox WHERE received_at < now() - interval '30 days' LIMIT 20000)")
+_FORGET = text(
+    "DELETE FROM inbox WHERE (consumer, message_id) IN"
+    " (SELECT consumer, message_id FROM inbox WHERE received_at < now() - interval '30 days' LIMIT 20000)"
+)
 
 HandleBatch = Callable[[Session, Sequence[Received]], None]
 
@@ -56,7 +59,8 @@ class InboxHandler:
                 return {0: error}
         errors: dict[int, Exception] = {}
         for index, received in enumerate(batch):
-            errors |= {index: error for error in self([received]).values()}
+            for alone in self([received]).values():
+                errors[index] = alone
         return errors
 
     def _transact(self, batch: Sequence[Received]) -> None:

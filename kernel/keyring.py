@@ -34,9 +34,7 @@ class KeyRing:
         if not keys:
             wrong.append("there is no key")
         if wrong:
-            raise Invalid(
-                [FieldError(VARIABLE, message) for message in wrong], code="settings-invalid", detail="; ".join(wrong)
-            )
+            raise Invalid([FieldError(VARIABLE, message) for message in wrong], code="settings-invalid", detail="; ".join(wrong))
         self._boxes = {name: Aead(key) for name, key in keys.items()}
         self.current = next(iter(keys))
 

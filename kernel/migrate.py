@@ -81,7 +81,8 @@ def kernel_tables(op: Any) -> None:
     op.execute("CREATE INDEX ix_outbox_sent_at ON outbox (sent_at) WHERE sent_at IS NOT NULL")
     op.execute("""
         CREATE TABLE inbox (
-          consumer text NOT NULL, message_id uuid NOT NULL, received_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (consumer, message_id))""")
+          consumer text NOT NULL, message_id uuid NOT NULL, received_at timestamptz NOT NULL DEFAULT now(),
+          PRIMARY KEY (consumer, message_id))""")
     op.execute("CREATE INDEX ix_inbox_received_at ON inbox (received_at)")
     op.execute("""
         CREATE TABLE idempotency_keys (

@@ -26,18 +26,17 @@ log = structlog.get_logger(__name__)
 
 _INSERT = text("INSERT INTO outbox (message_id, vhost, exchange, key, body) VALUES (:message_id, :vhost, :exchange, :key, :body)")
 _WAKE = text("SELECT pg_notify('outbox', '')")
-_BATCH = 500
 _POLL_SECONDS = 1.0
 _KEPT = "24 hours"
 _LOCK = 0x0FA1_27EAD  # the relay's advisory lock; each service has a database of its own
 
 # A row whose broker queue was missing waits; later rows of the same destination wait behind it, all others go on.
-_UNSENT = f"""
+_UNSENT = """
 SELECT id, message_id, vhost, exchange, key, body FROM outbox AS o
 WHERE sent_at IS NULL AND (not_before IS NULL OR not_before <= now()) AND NOT EXISTS (
   SELECT 1 FROM outbox AS earlier WHERE earlier.sent_at IS NULL AND earlier.not_before > now()
   AND earlier.exchange = o.exchange AND earlier.key = o.key AND earlier.vhost = o.vhost AND earlier.id < o.id)
-ORDER BY id LIMIT {_BATCH}
+ORDER BY id LIMIT 500
 """
 
 
@@ -83,9 +82,7 @@ class Relay:
     on `core` what was sent in the last 24 hours is then sent again (readers drop what they know).
     """
 
-    def __init__(
-        self, database_url: str, urls: Mapping[str, str], service: str, on_wiped: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, database_url: str, urls: Mapping[str, str], service: str, on_wiped: Callable[[str], None] | None = None) -> None:
         self._dsn = plain_dsn(database_url)
         self._service = service
         self._urls = urls

@@ -60,7 +60,9 @@ def configure_logging(part: str, *, form: str = "json", level: str = "info") -> 
     )
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(part=part)
-    formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=chain, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer])
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=chain, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)

@@ -38,8 +38,9 @@ def _absolute(path: str) -> None:
 
 
 def _number(low: float, high: float, kind: type[fields.Integer] | type[fields.Float] = fields.Integer, **more: Any) -> Any:
-    options = {"strict": True} if kind is fields.Integer else {}
-    return kind(validate=validate.Range(low, high), **options, **more)
+    if kind is fields.Integer:
+        more["strict"] = True
+    return kind(validate=validate.Range(low, high), **more)
 
 
 def _seconds(high: int, *, low: int = 0, **more: Any) -> Any:
@@ -181,7 +182,7 @@ class RouteSchema(_Strict):
     tls = fields.Boolean(load_default=False)
 
 
-def _many(schema: type[Schema], most: int = 64) -> fields.List:
+def _many(schema: type[Schema], most: int = 64) -> fields.List[Any]:
     return fields.List(fields.Nested(schema), validate=validate.Length(max=most), allow_none=True)
 
 
@@ -189,7 +190,9 @@ class ConfigSchema(_Strict):
     """Every field is optional; null at one level takes away what a weaker level says."""
 
     name = fields.String(validate=_name, allow_none=True)
-    environment = fields.Dict(fields.String(validate=_variable), _text(65536, allow_none=True), allow_none=True, validate=validate.Length(max=512))
+    environment = fields.Dict(
+        fields.String(validate=_variable), _text(65536, allow_none=True), allow_none=True, validate=validate.Length(max=512)
+    )
     secrets = fields.Dict(
         fields.String(validate=_variable), fields.Nested(SecretSchema, allow_none=True), allow_none=True, validate=validate.Length(max=128)
     )
@@ -240,7 +243,7 @@ def parse_config(raw: object, *, field: str = "config", strict: bool = True) -> 
     try:
         loaded = schema.load(raw)  # type: ignore[arg-type]  # a non-mapping is refused by the schema itself
     except ValidationError as error:
-        raise Invalid(list(flatten(error.normalized_messages(), field))) from error
+        raise Invalid(list(flatten(error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}, field))) from error
     dumped: Config = schema.dump(loaded)
     return dumped
 

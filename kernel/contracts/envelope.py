@@ -186,7 +186,7 @@ def from_document(document: Mapping[str, Any]) -> Envelope:
     try:
         data = entry.schema.load(document.get("data"))  # type: ignore[arg-type]  # a non-mapping is refused by the schema
     except ValidationError as error:
-        raise _invalid(flatten(error.normalized_messages(), "data")) from error
+        raise _invalid(flatten(error.messages, "data")) from error
     return Envelope(data=data, **values)
 
 

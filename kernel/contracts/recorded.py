@@ -24,7 +24,7 @@ class Recorded(Message):
 
 
 class RecordedSchema(MessageSchema):
-    kind = Recorded
+    kind: type[Message] = Recorded
 
     resource_type = fields.String(required=True, validate=validate.Length(1, 64))
     resource_id = fields.String(required=True, validate=validate.Length(max=256))

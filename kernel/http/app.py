@@ -18,7 +18,8 @@ from kernel import clock, telemetry
 from kernel.db import Database
 from kernel.errors import FairleadError, Unavailable
 from kernel.http import idempotency, problems
-from kernel.http.auth import Principal, TokenVerifier, permissions_of, public
+from kernel.http.auth import TokenVerifier, permissions_of, public
+from kernel.principal import Principal
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ class HttpService:
     extensions: dict[str, Any] = field(default_factory=dict)
 
 
-class _ProblemApi(Api):
+class _ProblemApi(Api):  # type: ignore[misc]  # flask-smorest has no types
     """flask-smorest, answering errors as problem documents and describing them so."""
 
     ERROR_SCHEMA = problems.ProblemSchema

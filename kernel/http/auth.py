@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from joserfc.jwk import KeySet
 from kernel import clock, telemetry
 from kernel.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from kernel.permissions import Action, Role, may, scope_covers
+from kernel.principal import Principal
 
 ISSUER = "fairlead"
 INTERNAL_AUDIENCE = "fairlead-internal"
@@ -25,44 +25,6 @@ ALGORITHM = "Ed25519"
 LEEWAY_SECONDS = 30
 
 View = TypeVar("View", bound=Callable[..., Any])  # Flask views return many kinds
-
-
-@dataclass(frozen=True)
-class Principal:
-    """Who asks: `kind` is user, token, trigger, node or system; `token` is the internal token, to be handed on."""
-
-    kind: str
-    id: UUID
-    name: str
-    team_id: UUID | None
-    role: Role | None
-    scopes: tuple[str, ...]
-    token: str
-    email: str | None = None
-    address: str | None = None
-    correlation: str | None = None
-
-    @property
-    def actor(self) -> str:
-        """As it stands in envelopes: `user:<id>`."""
-        return f"{self.kind}:{self.id}"
-
-    @property
-    def team(self) -> UUID:
-        """The team of a team route. Raises NotFound outside of one."""
-        if self.team_id is None:
-            raise NotFound("team")
-        return self.team_id
-
-    def envelope_facts(self) -> dict[str, Any]:
-        """The envelope's fields that say who did it. Any: they are spread into Envelope(**…)."""
-        return {
-            "team": self.team_id,
-            "actor": self.actor,
-            "actorname": self.name,
-            "address": self.address,
-            "correlation": self.correlation,
-        }
 
 
 def principal() -> Principal:

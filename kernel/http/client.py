@@ -29,7 +29,12 @@ class ServiceClient:
             headers["Authorization"] = f"Bearer {token}"
         try:
             answer = self._session().request(
-                method, self._base_url + path, headers=headers, json=json, timeout=(3.05, timeout_seconds or self._timeout), allow_redirects=False
+                method,
+                self._base_url + path,
+                headers=headers,
+                json=json,
+                timeout=(3.05, timeout_seconds or self._timeout),
+                allow_redirects=False,
             )
         except requests.RequestException as error:
             raise Unavailable(f"The {self._name} service does not answer.", code=f"{self._name}-unavailable") from error

@@ -9,32 +9,29 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from flask import Flask, Response, g, request
 from sqlalchemy import text
 
 from kernel.db import Database
-from kernel.errors import Conflict, FieldError, Invalid
+from kernel.errors import Conflict, FieldError, Invalid, Unavailable
+
+log = structlog.get_logger(__name__)
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 _KEPT_HEADERS = ("Content-Type", "Location", "ETag")
-# A key whose request died half-way may be used again after this long.
-_ABANDONED = "60 seconds"
 
-_CLAIM = text(f"""
+# A key whose request died half-way may be used again after a minute.
+_CLAIM = text("""
 INSERT INTO idempotency_keys AS k (owner, key, request_hash) VALUES (:owner, :key, :hash)
 ON CONFLICT (owner, key) DO UPDATE SET created_at = now(), request_hash = excluded.request_hash
-WHERE (k.status IS NULL AND k.created_at < now() - interval '{_ABANDONED}') OR k.created_at < now() - interval '24 hours'
+WHERE (k.status IS NULL AND k.created_at < now() - interval '60 seconds') OR k.created_at < now() - interval '24 hours'
 RETURNING key""")
 _FIND = text("SELECT request_hash, status, headers, body FROM idempotency_keys WHERE owner = :owner AND key = :key")
-_KEEP = text("UPDATE idempotency_keys SET status = :status, headers = CAST(:headers AS jsonb), body = :body WHERE owner = :owner AND key = :key")
+_KEEP = text(
+    "UPDATE idempotency_keys SET status = :status, headers = CAST(:headers AS jsonb), body = :body WHERE owner = :owner AND key = :key"
+)
 _RELEASE = text("DELETE FROM idempotency_keys WHERE owner = :owner AND key = :key AND status IS NULL")
-_FORGET = text("DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'")
-
-
-def forget_old(db: Database) -> None:
-    """Delete keys older than a day."""
-    with db.system() as session:
-        session.execute(_FORGET)
 
 
 def install(app: Flask, db: Database) -> None:
@@ -62,13 +59,22 @@ def install(app: Flask, db: Database) -> None:
         if claim is None:
             return response
         values: dict[str, Any] = {"owner": claim[0], "key": claim[1]}  # SQL parameters
-        with db.system() as session:
-            if response.status_code >= 500 or response.status_code in (401, 429) or response.is_streamed:
-                session.execute(_RELEASE, values)
-            else:
-                headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-                session.execute(_KEEP, values | {"status": response.status_code, "headers": json.dumps(headers), "body": response.get_data()})
+        try:
+            _settle(db, values, response)
+        except Unavailable as error:
+            # The claim lapses by itself; the answer stands.
+            log.warning("idempotency key could not be settled", error=str(error))
         return response
+
+
+def _settle(db: Database, values: dict[str, Any], response: Response) -> None:
+    with db.system() as session:
+        if response.status_code >= 500 or response.status_code in (401, 429) or response.is_streamed:
+            session.execute(_RELEASE, values)
+        else:
+            headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+            kept = {"status": response.status_code, "headers": json.dumps(headers), "body": response.get_data()}
+            session.execute(_KEEP, values | kept)
 
 
 def _owner() -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from flask import Response, g
 from marshmallow import Schema, fields
-from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
 from kernel import errors, telemetry
 from kernel.contracts.config import flatten
 from kernel.errors import FairleadError, FieldError, Invalid
+
+if TYPE_CHECKING:
+    # The gateway has no database and answers problems all the same.
+    from sqlalchemy.exc import DataError
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +106,9 @@ def from_http_exception(error: HTTPException) -> Response:
 def from_data_error(error: DataError | UnicodeEncodeError) -> Response:
     """Text or numbers that PostgreSQL cannot hold (NUL, half a surrogate pair, a number too great): the client's mistake."""
     log.info("data could not be stored", error=type(error).__name__)
-    return problem(422, "invalid", "A text or a number cannot be stored.", wrong=(FieldError("body", "holds a value that cannot be stored"),))
+    return problem(
+        422, "invalid", "A text or a number cannot be stored.", wrong=(FieldError("body", "holds a value that cannot be stored"),)
+    )
 
 
 def from_defect(error: Exception) -> Response:

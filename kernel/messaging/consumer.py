@@ -104,7 +104,7 @@ class Consumer:
             self.connected.set()
             log.info("consumer ready", queue=self._queue)
             while not self._stopping.is_set():
-                connection.process_data_events(time_limit=1)  # type: ignore[arg-type]  # pika accepts seconds as a number
+                connection.process_data_events(time_limit=1)
                 # A closed channel or a deleted queue ends deliveries without any error: look each time.
                 if not channel.is_open or tag not in channel.consumer_tags:
                     raise pika.exceptions.ChannelWrongStateError("the channel or the consumer is gone")

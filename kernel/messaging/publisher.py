@@ -174,7 +174,7 @@ class Publisher:
         self._next_tag = 1
         self._tags = {}
         channel.add_on_return_callback(self._on_return)
-        channel.add_on_close_callback(lambda channel, error: self._on_channel_closed(channel, error))
+        channel.add_on_close_callback(self._on_channel_closed)
         channel.confirm_delivery(self._on_confirm, callback=lambda _frame: self._on_ready(ready))
 
     def _on_ready(self, ready: threading.Event) -> None:

@@ -130,7 +130,9 @@ def definitions() -> Definition:
             # No dead-letter key: the message keeps the key that it was published with, which is the queue to go back to.
             queues.append(_queue(vhost, name, {"x-message-ttl": delay * 1000, "x-dead-letter-exchange": ""}))
             bindings.append(_binding(vhost, name, name, ""))
-        policies.append(_policy(vhost, "delivery-limit", r"^(audit|catalog|deployer)\.(inbox|reports)$", {"delivery-limit": DELIVERY_LIMIT}))
+        policies.append(
+            _policy(vhost, "delivery-limit", r"^(audit|catalog|deployer)\.(inbox|reports)$", {"delivery-limit": DELIVERY_LIMIT})
+        )
     for vhost, names in ((CORE, tuple(CORE_QUEUES)), (AGENTS, AGENT_QUEUES)):
         for name in names:
             more_queues, more_bindings = _shared(vhost, name)
@@ -158,7 +160,9 @@ def permissions() -> list[Definition]:
     return [
         _permission("identity", CORE, configure=r"identity\.marker", write=r"identity\.events"),
         _permission("catalog", CORE, configure=r"catalog\.marker", write=rf"catalog\.events|{_RETRY}", read=r"catalog\.inbox(\.parked)?"),
-        _permission("deployer", CORE, configure=r"deployer\.marker", write=rf"deployer\.events|{_RETRY}", read=r"deployer\.inbox(\.parked)?"),
+        _permission(
+            "deployer", CORE, configure=r"deployer\.marker", write=rf"deployer\.events|{_RETRY}", read=r"deployer\.inbox(\.parked)?"
+        ),
         _permission("deployer", AGENTS, configure=r"deployer\.marker", write=rf"{COMMANDS}|{_RETRY}", read=r"deployer\.reports(\.parked)?"),
         _permission("audit", CORE, write=_RETRY, read=r"audit\.inbox(\.parked)?"),
         _permission("audit", AGENTS, write=_RETRY, read=r"audit\.reports(\.parked)?"),

@@ -1,0 +1,38 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.fixtures import servers as fixture
+from tests.fixtures.servers import Servers, TestBroker, TestDatabase
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL and RabbitMQ, real ones."""
+    yield from fixture.running_servers()
+
+
+@pytest.fixture
+def database(servers: Servers) -> Iterator[Callable[[str], TestDatabase]]:
+    """`database("catalog")` is a fresh migrated database of that service; it is dropped after the test."""
+    made: list[TestDatabase] = []
+
+    def make(service: str) -> TestDatabase:
+        made.append(fixture.make_database(servers, service))
+        return made[-1]
+
+    yield make
+    for one in made:
+        fixture.drop_database(servers, one)
+
+
+@pytest.fixture
+def broker(servers: Servers) -> Iterator[TestBroker]:
+    """Two virtual hosts of this test's own, with the whole topology."""
+    made = fixture.make_broker(servers)
+    yield made
+    fixture.drop_broker(made)

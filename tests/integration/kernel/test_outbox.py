@@ -1,0 +1,172 @@
+"""Outbox and inbox: saved together or not at all, in order, once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from kernel import clock
+from kernel.contracts import identity  # noqa: F401 - registers the messages that these tests send
+from kernel.contracts.envelope import Envelope
+from kernel.contracts.recorded import Recorded
+from kernel.db import Database
+from kernel.errors import Conflict
+from kernel.inbox import InboxHandler
+from kernel.messaging.consumer import Consumer, Delivery, Received
+from kernel.outbox import Relay, put_event
+from tests.fixtures.servers import TestBroker
+from tests.fixtures.waiting import eventually
+
+
+def event(name: str = "thing") -> Envelope:
+    return Envelope(
+        type="identity.team.changed.v1", source="/identity", data=Recorded(resource_type="team", resource_id="1", resource_name=name)
+    )
+
+
+def received(envelope: Envelope) -> Received:
+    return Received(Delivery(b"", "identity.events", envelope.type, None, str(envelope.id), 1), envelope)
+
+
+def name_of(one: Received) -> str:
+    assert isinstance(one.envelope.data, Recorded)
+    return one.envelope.data.resource_name
+
+
+@contextmanager
+def running(*parts: Relay | Consumer) -> Iterator[None]:
+    threads = [threading.Thread(target=part.run) for part in parts]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.stop()
+        for thread in threads:
+            thread.join(20)
+
+
+def relay(kernel_url: str, broker: TestBroker) -> Relay:
+    return Relay(kernel_url, {"core": broker.core_url("identity")}, "identity")
+
+
+@contextmanager
+def listening(broker: TestBroker) -> Iterator[list[str]]:
+    seen: list[str] = []
+
+    def handle(batch: Sequence[Received]) -> dict[int, Exception]:
+        seen.extend(name_of(one) for one in batch)
+        return {}
+
+    with running(Consumer(broker.core_url("audit"), "audit.inbox", handle, name="test")):
+        yield seen
+
+
+def unsent(db: Database) -> int:
+    with db.system() as session:
+        return int(session.execute(text("SELECT count(*) FROM outbox WHERE sent_at IS NULL")).scalar_one())
+
+
+def test_what_was_rolled_back_is_never_told(db: Database, kernel_url: str, broker: TestBroker) -> None:
+    def write_and_fail() -> None:
+        with db.system() as session:
+            put_event(session, "identity", event("never"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_and_fail()
+    with db.system() as session:
+        put_event(session, "identity", event("kept"))
+    with listening(broker) as seen, running(relay(kernel_url, broker)):
+        eventually(lambda: seen == ["kept"])
+
+
+def test_eight_writers_lose_nothing_and_one_of_two_relays_works(db: Database, kernel_url: str, broker: TestBroker) -> None:
+    def write(number: int) -> None:
+        for index in range(50):
+            with db.system() as session:
+                put_event(session, "identity", event(f"{number}-{index}"))
+
+    with listening(broker) as seen, running(relay(kernel_url, broker), relay(kernel_url, broker)):
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        eventually(lambda: len(seen) >= 400)
+        eventually(lambda: unsent(db) == 0)
+    assert len(seen) == len(set(seen)) == 400
+    for number in range(8):
+        mine = [name for name in seen if name.startswith(f"{number}-")]
+        assert mine == [f"{number}-{index}" for index in range(50)]
+
+
+def test_what_was_sent_is_sent_again_after_the_broker_lost_its_data(db: Database, kernel_url: str, broker: TestBroker) -> None:
+    with db.system() as session:
+        put_event(session, "identity", event("first"))
+    with listening(broker) as seen:
+        with running(relay(kernel_url, broker)):
+            eventually(lambda: seen == ["first"])
+            eventually(lambda: unsent(db) == 0)
+        broker.servers.manage("DELETE", f"/api/queues/{broker.core}/identity.marker")
+        with running(relay(kernel_url, broker)):
+            eventually(lambda: seen == ["first", "first"])
+        with running(relay(kernel_url, broker)):
+            with db.system() as session:
+                put_event(session, "identity", event("second"))
+            eventually(lambda: seen == ["first", "first", "second"])
+
+
+def test_a_message_without_a_queue_waits_and_others_go_on(db: Database, kernel_url: str, broker: TestBroker) -> None:
+    with db.system() as session:
+        session.execute(
+            text("INSERT INTO outbox (message_id, vhost, exchange, key, body) VALUES (:id, 'core', 'retry.1s', 'x', '{}')"),
+            {"id": clock.new_id()},
+        )
+        put_event(session, "identity", event("next"))
+    broker.servers.manage("DELETE", f"/api/queues/{broker.core}/retry.1s")
+    # The deployer may write to retry.1s; identity may not, so that its relay would fail rather than be unroutable.
+    other = Relay(kernel_url, {"core": broker.core_url("provisioner")}, "identity")
+    with listening(broker) as seen, running(other):
+        eventually(lambda: seen == ["next"])
+        with db.system() as session:
+            row = session.execute(text("SELECT attempts, last_error FROM outbox WHERE sent_at IS NULL")).one()
+        assert row.attempts >= 1
+        assert row.last_error == "unroutable"
+
+
+def test_told_twice_is_done_once(db: Database) -> None:
+    done: list[str] = []
+
+    def handle(_session: Session, batch: Sequence[Received]) -> None:
+        done.extend(name_of(one) for one in batch)
+
+    handler = InboxHandler(db, "test", handle)
+    first = received(event("once"))
+    assert handler([first, first]) == {}
+    assert handler([first, received(event("other"))]) == {}
+    assert done == ["once", "other"]
+
+
+def test_one_bad_message_does_not_undo_its_neighbours(db: Database) -> None:
+    team = clock.new_id()
+
+    def handle(session: Session, batch: Sequence[Received]) -> None:
+        for one in batch:
+            session.execute(
+                text("INSERT INTO things (id, team_id, name) VALUES (:id, :team, :name)"),
+                {"id": clock.new_id(), "team": team, "name": name_of(one)},
+            )
+            if name_of(one) == "bad":
+                raise Conflict("bad", "it is")
+
+    errors = InboxHandler(db, "test", handle)([received(event(name)) for name in ("a", "bad", "b")])
+    assert {index: str(error) for index, error in errors.items()} == {1: "bad: it is"}
+    with db.team(team) as session:
+        assert sorted(session.execute(text("SELECT name FROM things")).scalars()) == ["a", "b"]
