@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kernel.http.etag import check_if_match, set_etag
     from kernel.http.paging import Page, PageArguments, decode_cursor, page_of, page_schema
     from kernel.http.patch import merge_patch
+from kernel.principal import Principal
 
 _HOME = {
     "app": ("HttpService", "create_http_app"),

@@ -15,6 +15,9 @@ from sqlalchemy import text
 
 from kernel.db import Database
 from kernel.errors import Conflict, FieldError, Invalid, Unavailable
+from kernel.housekeeping import forget_keys as forget_old
+
+__all__ = ["forget_old", "install"]
 
 log = structlog.get_logger(__name__)
 
