@@ -42,13 +42,12 @@ def render(
 ) -> Document:
     """The whole document. `passwords` names every service's user and the provisioner; there is no other user, and no `guest`.
 
-    The provisioner gets the rights on each virtual host that granting rights to a node's user asks for, and nothing on `core`'s queues beyond that.
+    The provisioner, an administrator, has all rights on each virtual host: the broker asks for them when it declares for a node.
     """
     document: Document = dict(topology)
     vhosts = [vhost["name"] for vhost in document["vhosts"]]
     document["users"] = [
-        user(name, password, tags=["administrator"] if name == PROVISIONER else [])
-        for name, password in sorted(passwords.items())
+        user(name, password, tags=["administrator"] if name == PROVISIONER else []) for name, password in sorted(passwords.items())
     ]
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
     document["permissions"] = [
@@ -61,7 +60,7 @@ def render(
 
 def render_for_services(passwords: Mapping[str, str]) -> str:
     """definitions.json of Fairlead's own topology, as text."""
-    from kernel.messaging import topology  # noqa: PLC0415 - tests that bring a topology of their own need no pika
+    from kernel.messaging import topology
 
     document = render(
         topology=topology.definitions(),

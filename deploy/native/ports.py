@@ -12,6 +12,7 @@ import psutil
 
 from deploy.native.errors import StackError
 from deploy.native.processes import write_file
+from kernel import clock
 
 # What people see comes first; a port of a part that only Fairlead itself reaches follows its service.
 DEFAULTS: Mapping[str, int] = {
@@ -63,12 +64,7 @@ def owner_of(port: int) -> str:
     except psutil.AccessDenied:
         return "another program"
     for connection in connections:
-        if (
-            connection.status == psutil.CONN_LISTEN
-            and connection.laddr
-            and connection.laddr.port == port
-            and connection.pid
-        ):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
             try:
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
             except psutil.NoSuchProcess:
@@ -77,10 +73,16 @@ def owner_of(port: int) -> str:
 
 
 def free_port() -> int:
-    """Some port that nobody listens on at this moment; for tests."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Some port that nobody listens on at this moment, for tests.
+
+    It lies below those that Linux gives to clients (32768 and up): a client that knocks while the server is down could be
+    given the very port that it knocks at, connect to itself, and keep the server from coming back.
+    """
+    for _ in range(TRIES):
+        port = 10_000 + int(clock.random_fraction() * 10_000)
+        if is_free(port):
+            return port
+    raise StackError("ports", "no free port between 10000 and 20000")
 
 
 def wanted(number: int) -> Mapping[str, int]:
@@ -120,9 +122,7 @@ def _forced(name: str, text: str, free: Callable[[int], bool], owner: Callable[[
     if not text.isdigit() or not 0 < int(text) < 65_536:
         raise StackError(name, f"{variable}={text} is not a port")
     if not free(int(text)):
-        raise StackError(
-            name, f"{variable}={text} asks for a port that {owner(int(text))} listens on; stop it or choose another"
-        )
+        raise StackError(name, f"{variable}={text} asks for a port that {owner(int(text))} listens on; stop it or choose another")
     return int(text)
 
 

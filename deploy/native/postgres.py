@@ -38,8 +38,8 @@ TUNING = {
     "timezone": "'UTC'",
     "log_line_prefix": "'%m [%p] %u@%d '",
 }
-# For throwaway clusters of tests only: a power cut may cost data, a killed process does not.
-FAST_AND_LOOSE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# For throwaway clusters of tests only: a power cut may cost data. A killed server must not, so commits stay synchronous.
+FAST_AND_LOOSE = {"fsync": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True)
@@ -162,25 +162,27 @@ def _close_to_public(connection: psycopg.Connection[tuple[object, ...]], databas
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
 
 
-def _provision_role(
-    connection: psycopg.Connection[tuple[object, ...]], name: str, password: str, present: set[object]
-) -> None:
+def _provision_role(connection: psycopg.Connection[tuple[object, ...]], name: str, password: str, present: set[object]) -> None:
     verb = sql.SQL("ALTER" if name in present else "CREATE")
     rights = sql.SQL("LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {}")
     connection.execute(sql.SQL("{} ROLE {} ").format(verb, sql.Identifier(name)) + rights.format(sql.Literal(password)))
 
 
-class PostgresServer(Server):
-    """A cluster that runs without a supervisor; tests use it."""
+class ClusterServer(Server):
+    """A cluster that runs without a supervisor."""
+
+    def __init__(self, cluster: Cluster, *, log: Path) -> None:
+        self.cluster = cluster
+        super().__init__(prepare(cluster), log=log, is_ready=lambda: is_ready(cluster))
+
+
+class PostgresServer(ClusterServer):
+    """A throwaway cluster for tests; `durable` makes it keep its data through a power cut as well."""
 
     def __init__(self, directory: Path, port: int, *, password: str = "", durable: bool = False) -> None:
         settings = {} if durable else FAST_AND_LOOSE
-        self.cluster = Cluster(directory, port, password or clock.random_token(), settings)
-        super().__init__(
-            prepare(self.cluster),
-            log=directory.with_name(f"{directory.name}.log"),
-            is_ready=lambda: is_ready(self.cluster),
-        )
+        cluster = Cluster(directory, port, password or clock.random_token(), settings)
+        super().__init__(cluster, log=directory.with_name(f"{directory.name}.log"))
 
     def provision(self, roles: Sequence[Role]) -> None:
         """See `provision` of this module."""

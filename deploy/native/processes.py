@@ -65,9 +65,7 @@ def may_be_entered(path: Path) -> bool:
 def require_entry(path: Path, account: str | None) -> None:
     """Refuses a directory that the server's account could not reach. Raises StackError."""
     if account is not None and not may_be_entered(path):
-        raise StackError(
-            account, f"the account {account} cannot enter {path}: a directory above it is closed to others"
-        )
+        raise StackError(account, f"the account {account} cannot enter {path}: a directory above it is closed to others")
 
 
 def raise_open_file_limit() -> int:
@@ -80,9 +78,7 @@ def raise_open_file_limit() -> int:
 
 def find_program(name: str, *directories: str) -> str:
     """The path of an installed program. Raises StackError when it is not there."""
-    found = shutil.which(name) or shutil.which(
-        name, path=os.pathsep.join(("/usr/sbin", "/usr/local/sbin", *directories))
-    )
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(("/usr/sbin", "/usr/local/sbin", *directories)))
     if found is None:
         raise StackError(name, "is not installed; run `make install`")
     return found
@@ -107,7 +103,7 @@ def wait_until(check: Callable[[], bool], *, seconds: float, part: str, problem:
 def run(command: Sequence[str], *, part: str, account: str | None = None, env: Mapping[str, str] | None = None,
         stdin: str = "", seconds: float = 120) -> str:  # fmt: skip
     """What a short command prints. Raises StackError with its last words when it fails."""
-    result = subprocess.run(  # noqa: S603 - a fixed command of ours, never a shell
+    result = subprocess.run(
         list(command), input=stdin, text=True, capture_output=True, timeout=seconds, user=account, group=group_of(account),
         env=None if env is None else dict(env), cwd="/", check=False,
     )  # fmt: skip
@@ -156,7 +152,7 @@ class Server:
             return
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as stream:
-            self._process = subprocess.Popen(  # noqa: S603 - a fixed command of ours, never a shell
+            self._process = subprocess.Popen(
                 list(self.command.arguments), cwd=self.command.directory, env=dict(self.command.environment),
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
                 user=self.command.account, group=group_of(self.command.account), extra_groups=[] if self.command.account else None,

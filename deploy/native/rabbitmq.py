@@ -24,9 +24,7 @@ from deploy.native.processes import (
 from kernel import clock
 
 ACCOUNT = "rabbitmq"
-SCRIPT = Path(
-    "/usr/lib/rabbitmq/bin/rabbitmq-server"
-)  # the plain one: Debian's wrapper in /usr/sbin would log elsewhere
+SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the plain one: Debian's wrapper in /usr/sbin would log elsewhere
 NODE = "fairlead@localhost"
 
 # RabbitMQ 3.10 books three descriptors a quorum queue, and locks every client out in silence once they are gone.
@@ -114,9 +112,7 @@ def prepare(node: Node, definitions: str) -> Command:
 
 
 def _config(node: Node) -> str:
-    return _CONFIG.format(
-        port=node.port, management_port=node.management_port, definitions=node.definitions, log_level=node.log_level
-    )
+    return _CONFIG.format(port=node.port, management_port=node.management_port, definitions=node.definitions, log_level=node.log_level)
 
 
 def _environment(node: Node) -> Mapping[str, str]:
@@ -160,7 +156,7 @@ def call(node: Node, user: str, password: str, method: str, path: str, body: obj
     Raises urllib.error.HTTPError (with `code`) when the node refuses, URLError when it does not answer.
     """
     credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
-    request = Request(  # noqa: S310 - the scheme is fixed
+    request = Request(
         f"http://127.0.0.1:{node.management_port}{path}",
         data=None if body is None else json.dumps(body).encode(),
         method=method,

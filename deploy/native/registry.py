@@ -39,9 +39,7 @@ def prepare(registry: Registry) -> Command:
     """Writes the registry's files and returns the command that runs it."""
     make_directory(registry.directory, mode=0o700)
     # Five rounds: the password is 256 random bits, and each request of a push is checked anew.
-    line = run(
-        [find_program("htpasswd"), "-n", "-i", "-B", "-C", "5", registry.user], part="registry", stdin=registry.password
-    )
+    line = run([find_program("htpasswd"), "-n", "-i", "-B", "-C", "5", registry.user], part="registry", stdin=registry.password)
     password_file = write_file(registry.directory / "htpasswd", line.strip() + "\n", mode=0o600)
     config = {
         "version": 0.1,

@@ -1,0 +1,49 @@
+"""How gunicorn runs Fairlead's HTTP processes: one small worker with threads by default; more by WEB_CONCURRENCY."""
+
+# ruff: noqa: N999 - the name that gunicorn looks for
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+from typing import Any
+
+from gunicorn.http import wsgi  # type: ignore[import-untyped]  # gunicorn ships no types
+
+_PR_SET_PDEATHSIG = 1
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
+threads = int(os.environ.get("WEB_THREADS", "16"))
+# The application is made once and its memory shared; nothing in it may connect or start a thread before the fork.
+preload_app = True
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - gunicorn makes a nameless file there
+timeout = int(os.environ.get("WEB_TIMEOUT_SECONDS", "60"))
+graceful_timeout = 5
+keepalive = 15
+max_requests = 0
+limit_request_line = 8190
+limit_request_fields = 64
+limit_request_field_size = 8190
+accesslog = None  # the application writes a line for each request, with its correlation id
+errorlog = "-"
+loglevel = "warning"
+control_socket_disable = True
+# Only the gateway talks to strangers, and it decides itself whose X-Forwarded-For it believes.
+forwarded_allow_ips = "127.0.0.1"
+
+wsgi.SERVER = "fairlead"  # the Server header; gunicorn would tell its own name
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """What was loaded before the fork is never collected, so its pages stay shared. Any: gunicorn has no types."""
+    gc.collect()
+    gc.freeze()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """A worker dies with its master, so that a killed master can be started again at once. Any: gunicorn has no types."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
