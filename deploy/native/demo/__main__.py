@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +120,14 @@ def _clear_node(client: Client, team: str, node: str) -> None:
             client.post(f"{team}/deployments/{deployment['id']}/cancel")
     for deployment in deployments:
         path = f"{team}/deployments/{deployment['id']}"
-        wait_until(
-            lambda path=path: client.get(path)["status"] != "in-progress", seconds=60, part="deployer", problem="does not end a deployment"
-        )
+        wait_until(partial(_is_over, client, path), seconds=60, part="deployer", problem="does not end a deployment")
         client.delete(path, remove_containers="true", remove_volumes="true")
     if client.get(f"{team}/nodes/{node}")["status"] == "connected":
         wait_until(lambda: not _containers(node, PREFIX), seconds=60, part="agent", problem="does not remove the former containers")
+
+
+def _is_over(client: Client, path: str) -> bool:
+    return bool(client.get(path)["status"] != "in-progress")
 
 
 def _free_port() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -219,8 +220,8 @@ class Story:
         deployment = self.deployments["1.0.0"]
         for team in (self.team, f"/teams/{own['id']}"):
             path = f"{team}/deployments/{deployment}"
-            self._expect_refusal(404, "not-found", lambda path=path: other.get(path))
-            self._expect_refusal(404, "not-found", lambda path=path: other.post(f"{path}/start"))
+            self._expect_refusal(404, "not-found", partial(other.get, path))
+            self._expect_refusal(404, "not-found", partial(other.post, f"{path}/start"))
         other.close()
         self.screen.saw("reading and starting the deployment both answer 404")
 
