@@ -18,8 +18,12 @@ _SIGNATURE_CHARACTERS = 86  # 64 bytes in base64url without padding
 
 
 def load_signing_key(path: Path) -> SigningKey:
-    """The Ed25519 key whose 32-byte seed stands in `path` as base64."""
-    return SigningKey(base64.b64decode(path.read_text().strip()))
+    """The Ed25519 key whose 32-byte seed stands in `path` as base64. Raises Invalid, which names the file only."""
+    try:
+        return SigningKey(base64.b64decode(path.read_text(encoding="ascii").strip(), validate=True))
+    except (OSError, ValueError, TypeError, CryptoError) as error:
+        detail = f"{path} is not a file with 32 bytes in base64: {type(error).__name__}"
+        raise Invalid([FieldError("signing_key_file", detail)], code="settings-invalid", detail=detail) from error
 
 
 def verify_key(text: str) -> VerifyKey:
@@ -45,8 +49,11 @@ def to_text(key: VerifyKey | PublicKey) -> str:
 
 def sign_body(key: SigningKey, unsigned: bytes) -> bytes:
     """`unsigned` is a JSON object; returns the same bytes with a last member `signature` over exactly `unsigned`."""
-    signature = base64.urlsafe_b64encode(key.sign(unsigned).signature).rstrip(b"=")
-    return unsigned[:-1] + _MARK + signature + b'"}'
+    return unsigned[:-1] + _MARK + _encoded(key.sign(unsigned).signature) + b'"}'
+
+
+def _encoded(signature: bytes) -> bytes:
+    return base64.urlsafe_b64encode(signature).rstrip(b"=")
 
 
 def split_signature(body: bytes) -> tuple[bytes, bytes]:
@@ -59,6 +66,9 @@ def split_signature(body: bytes) -> tuple[bytes, bytes]:
         signature = base64.b64decode(encoded + b"==", altchars=b"-_", validate=True)
     except ValueError as error:
         raise Forbidden("The signature is not base64.", code="signature-wrong") from error
+    # Spare bits and the other alphabet would let one signature be written in several ways.
+    if _encoded(signature) != encoded:
+        raise Forbidden("The signature is not written as it should be.", code="signature-wrong")
     return body[:start] + b"}", signature
 
 
