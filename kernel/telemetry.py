@@ -24,10 +24,12 @@ def redact(value: Any, key: str = "") -> Any:
         return HIDDEN
     if isinstance(value, str):
         return _SECRET_VALUES.sub(HIDDEN, value)
+    # What lies below such a key is secret too: secrets={"DB": "…"}.
+    above = key if key and _SECRET_KEYS.search(key) else ""
     if isinstance(value, dict):
-        return {k: redact(v, str(k)) for k, v in value.items()}
+        return {k: redact(v, above or str(k)) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [redact(item) for item in value]
+        return [redact(item, above) for item in value]
     return value
 
 
