@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +48,12 @@ _PARSERS: dict[str, Callable[[str], object]] = {
 }
 
 
+def _is_placeholder(text: str) -> bool:
+    """Is it one, or an address whose password is one?"""
+    password = re.search(r"://[^/@:]*:([^@/]*)@", text)
+    return (password[1] if password else text).strip().lower() in _PLACEHOLDERS
+
+
 def load(kind: type[T], environ: Mapping[str, str]) -> T:
     """An instance of the settings dataclass `kind`. Raises Invalid naming every variable that is missing or wrong.
 
@@ -60,7 +69,7 @@ def load(kind: type[T], environ: Mapping[str, str]) -> T:
             if field.default is dataclasses.MISSING:
                 wrong.append(FieldError(variable, f"is missing: {field.metadata['about']}"))
             continue
-        if production and field.metadata["secret"] and text.strip().lower() in _PLACEHOLDERS:
+        if production and field.metadata["secret"] and _is_placeholder(text):
             wrong.append(FieldError(variable, "is a placeholder: production needs a value of its own"))
             continue
         try:
@@ -79,3 +88,38 @@ def table(kind: type[object]) -> list[tuple[str, str, str]]:
         default = "required" if field.default is dataclasses.MISSING else repr(field.default)
         rows.append((field.metadata["variable"], default, field.metadata["about"]))
     return rows
+
+
+def classes_of(module: str) -> dict[str, type[object]]:
+    """The settings classes that `module` defines, by name."""
+    found = vars(importlib.import_module(module)).values()
+    return {one.__name__: one for one in found if isinstance(one, type) and dataclasses.is_dataclass(one) and one.__module__ == module}
+
+
+def markdown(readers: Mapping[str, type[object]]) -> str:
+    """The manual's table: each variable once, who reads it, its default, its meaning (the first reader's words)."""
+    rows: dict[str, tuple[list[str], str, str]] = {}
+    for reader, kind in readers.items():
+        for field, (variable, default, about) in zip(dataclasses.fields(kind), table(kind), strict=True):  # type: ignore[arg-type]  # a dataclass type
+            shown = default if default == "required" else f"`{default}`"
+            names = rows.setdefault(variable, ([], f"{shown}, secret" if field.metadata["secret"] else shown, about))[0]
+            if reader not in names:
+                names.append(reader)
+    lines = ["| variable | who reads it | default | meaning |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{variable}` | {', '.join(names)} | {default} | {about} |" for variable, (names, default, about) in sorted(rows.items())]
+    return "\n".join(lines)
+
+
+def main(modules: list[str]) -> int:
+    """`python -m kernel.settings services.identity.settings …` prints the manual's table."""
+    readers = {}
+    for module in modules:
+        for name, kind in classes_of(module).items():
+            role = name.removesuffix("Settings").lower()
+            readers[f"{module.removesuffix('.settings').removeprefix('services.')} {role}".strip()] = kind
+    sys.stdout.write(markdown(readers) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
