@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
@@ -10,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from sqlalchemy import text
 
 from kernel.db import Database
-from kernel.errors import Conflict, FieldError, Invalid, Unavailable
+from kernel.errors import Conflict, FieldError, Invalid, Unauthenticated, Unavailable
 from kernel.housekeeping import forget_keys as forget_old
 
 __all__ = ["forget_old", "install"]
@@ -81,16 +80,19 @@ def _settle(db: Database, values: dict[str, Any], response: Response) -> None:
 
 
 def _owner() -> str:
-    """Who may meet this key again: the path and the caller; internal tokens change, so their subject counts."""
+    """Who may meet this key again: the path and the caller; internal tokens change, so their subject counts.
+
+    The token is verified first: an answer that was kept is given to nobody but the caller who got it before.
+    """
     subject = request.headers.get("Authorization", "")
-    parts = subject.split(".")
-    if len(parts) == 3:
+    _, _, token = subject.partition(" ")
+    if token.count(".") == 2:
         try:
-            claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-            # Unverified, and only a name: a forger with another's name is refused by the route before anything is kept.
+            claims = current_app.extensions["fairlead"]["verifier"].verify(token.strip())
             subject = f"{claims.get('sub')}/{claims.get('team')}"
-        except (ValueError, AttributeError):
-            subject = "unreadable"
+        except Unauthenticated:
+            # The route will say so; whatever it answers is kept for these very bytes only.
+            log.debug("idempotency key with an unknown token")
     return hashlib.sha256(f"{subject} {request.path}".encode()).hexdigest()
 
 
