@@ -23,6 +23,7 @@ ISSUER = "fairlead"
 INTERNAL_AUDIENCE = "fairlead-internal"
 ALGORITHM = "Ed25519"
 LEEWAY_SECONDS = 30
+_PAUSE_SECONDS = 5.0
 
 View = TypeVar("View", bound=Callable[..., Any])  # Flask views return many kinds
 
@@ -91,6 +92,8 @@ class TokenVerifier:
             except (requests.RequestException, ValueError, KeyError) as error:
                 if self._keys is None:
                     raise Unavailable("The signing keys cannot be fetched from identity.", code="identity-unavailable") from error
+                # The known keys go on; the next requests must not all wait for a service that is away.
+                self._fetched_at = clock.monotonic() - self._life + _PAUSE_SECONDS
             return self._keys
 
 
