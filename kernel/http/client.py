@@ -58,6 +58,8 @@ class ServiceClient:
             error: FairleadError = errors.NotFound()
             error.detail = detail
             return error
+        if family is errors.PreconditionFailed:
+            return errors.PreconditionFailed(detail)
         if family is errors.Conflict:
             return errors.Conflict(code, detail)
         if family is errors.Unauthenticated:
