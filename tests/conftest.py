@@ -8,6 +8,7 @@ import pytest
 
 from tests.fixtures import servers as fixture
 from tests.fixtures.servers import Servers, TestBroker, TestDatabase
+from tests.fixtures.stack import Harbour, Stack, make_harbour, remove_harbour, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,17 @@ def broker(servers: Servers) -> Iterator[TestBroker]:
     made = fixture.make_broker(servers)
     yield made
     fixture.drop_broker(made)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The whole of Fairlead, running natively in a directory of its own."""
+    yield from running_stack()
+
+
+@pytest.fixture(scope="module")
+def harbour(stack: Stack) -> Iterator[Harbour]:
+    """A team with a registry and a node, for the tests of one file."""
+    made = make_harbour(stack)
+    yield made
+    remove_harbour(made)

@@ -1,0 +1,1 @@
+"""One file for each promise, told through the public API of a running stack."""

@@ -1,0 +1,1 @@
+"""Faults: parts are really killed while a deployment is under way."""
