@@ -1,0 +1,247 @@
+"""Server-sent events: a deployment's log from any point with nothing missed and nothing twice, and a team's live events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from flask import Flask, Response, request
+
+from gateway.caller import Caller, find_caller
+from gateway.live import Event, Subscription
+from gateway.parts import Parts
+from gateway.routing import names
+from kernel import clock, telemetry
+from kernel.errors import FairleadError, FieldError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from kernel.permissions import Action
+
+PAGE = 200
+_POLL_SECONDS = 0.5
+_IDLE_POLL_SECONDS = 2.0
+_STATE_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 10.0
+# A stream whose token could not be checked for this long ends.
+_UNCHECKED_SECONDS = 30.0
+_BEFORE_ITS_END = ("preparing", "in-progress")
+_KINDS = ("status", "step", "log")
+# Of a live event's data; before and after stay in the audit log.
+_HIDDEN = ("before", "after", "verify_key", "seal_key", "reason")
+
+_TEAM = "/api/v1/teams/<uuid:team_id>"
+
+
+@dataclass
+class DeploymentLog:
+    """A deployment as its service tells it, asked with the looker's own token each time."""
+
+    parts: Parts
+    caller: Caller
+    team_id: UUID
+    deployment_id: UUID
+    attempt: int | None = None
+
+    def state(self) -> dict[str, Any]:
+        """The deployment. Raises what the service refuses with, or Unavailable. Any: JSON."""
+        document = self._ask("")
+        return document if isinstance(document, dict) else {}
+
+    def page(self, after: int) -> list[dict[str, Any]]:
+        """At most PAGE events with a number above `after`, in order. Raises as above."""
+        only = f"&attempt={self.attempt}" if self.attempt is not None else ""
+        document = self._ask(f"/events?after={after}&limit={PAGE}{only}")
+        items: list[dict[str, Any]] = document["items"]
+        return [item for item in items if number_of(item) > after]
+
+    def _ask(self, rest: str) -> Any:  # JSON
+        token = self.caller.internal_token(self.parts.exchange, self.team_id)
+        headers = {"Authorization": f"Bearer {token}", "X-Correlation-ID": telemetry.correlation.get() or ""}
+        path = f"/api/v1/teams/{self.team_id}/deployments/{self.deployment_id}{rest}"
+        status, body = self.parts.upstreams["deployer"].fetch("GET", path, headers, timeout_seconds=10)
+        if status == 200:
+            return json.loads(body)
+        refusals: dict[int, FairleadError] = {401: Unauthenticated(), 403: Forbidden(), 404: NotFound("deployment")}
+        if status in refusals:
+            raise refusals[status]
+        raise Unavailable(f"The deployer answered {status}.", code="deployer-unavailable")
+
+
+def number_of(item: dict[str, Any]) -> int:
+    """An event's number within its deployment. Any: JSON."""
+    return int(item["number"])
+
+
+def is_over(state: dict[str, Any]) -> bool:
+    """Has the deployment's attempt ended? One that was never started has not. Any: JSON."""
+    return state.get("status") not in _BEFORE_ITS_END
+
+
+class DeploymentStream:
+    """The events above `after`, then those that come, then `end`. It ends only after a page that was read after the final state."""
+
+    def __init__(self, log: DeploymentLog, live: Subscription, state: dict[str, Any], after: int) -> None:
+        self._log = log
+        self._live = live
+        self._state = state
+        self._after = after
+        self._sent_at = self._checked_at = clock.monotonic()
+        self._stated_at = float("-inf")
+
+    def __iter__(self) -> Iterator[str]:
+        yield "retry: 1000\n\n"
+        while True:
+            try:
+                fresh, items = self._read()
+            except Unavailable as error:
+                if clock.monotonic() - self._checked_at > _UNCHECKED_SECONDS:
+                    yield _problem(error)
+                    return
+                yield from self._heartbeat()
+                self._live.take(_POLL_SECONDS)
+                continue
+            except FairleadError as error:
+                yield _problem(error)
+                return
+            yield from map(self._sent, items)
+            if len(items) == PAGE or self._state_is_due:
+                continue
+            if is_over(self._state):
+                if fresh:
+                    yield _sse("end", {"status": self._state.get("status"), "last_attempt": self._state.get("last_attempt")})
+                    return
+                self._stated_at = float("-inf")
+                continue
+            yield from self._heartbeat()
+            if self._live.take(_POLL_SECONDS if self._state.get("status") == "in-progress" else _IDLE_POLL_SECONDS):
+                self._stated_at = float("-inf")
+
+    @property
+    def _state_is_due(self) -> bool:
+        return clock.monotonic() - self._stated_at > _STATE_SECONDS
+
+    def _read(self) -> tuple[bool, list[dict[str, Any]]]:
+        """Whether the state was read just now, and then a page. Any: JSON."""
+        fresh = self._state_is_due
+        if fresh:
+            asked_at = clock.monotonic()
+            self._state = self._log.state()
+            self._stated_at = asked_at
+        items = self._log.page(self._after)
+        self._checked_at = clock.monotonic()
+        return fresh, items
+
+    def _sent(self, item: dict[str, Any]) -> str:
+        self._after = number_of(item)
+        self._sent_at = clock.monotonic()
+        kind = str(item.get("kind"))
+        if kind == "status":
+            self._stated_at = float("-inf")
+        return _sse(kind if kind in _KINDS else "step", item, number=self._after)
+
+    def _heartbeat(self) -> Iterator[str]:
+        if clock.monotonic() - self._sent_at > _HEARTBEAT_SECONDS:
+            self._sent_at = clock.monotonic()
+            yield ": still here\n\n"
+
+
+def team_events(check: Callable[[], object], live: Subscription) -> Iterator[str]:
+    """The team's events as they happen. `check` raises when the looker may look no longer."""
+    yield "retry: 1000\n\n"
+    checked_at = sent_at = clock.monotonic()
+    while True:
+        taken = live.take(_STATE_SECONDS)
+        if clock.monotonic() - checked_at >= _STATE_SECONDS:
+            try:
+                check()
+                checked_at = clock.monotonic()
+            except Unavailable as error:
+                if clock.monotonic() - checked_at > _UNCHECKED_SECONDS:
+                    yield _problem(error)
+                    return
+            except FairleadError as error:
+                yield _problem(error)
+                return
+        if live.lost:
+            live.lost = False
+            yield _sse("lost", {"detail": "Some events may have been missed here: read again what you show."})
+        for event in taken:
+            yield _sse(None, shown(event))
+        if taken:
+            sent_at = clock.monotonic()
+        elif clock.monotonic() - sent_at > _HEARTBEAT_SECONDS:
+            sent_at = clock.monotonic()
+            yield ": still here\n\n"
+
+
+def shown(event: Event) -> Event:
+    """What of an event a team's members see live."""
+    data = {name: value for name, value in (event.get("data") or {}).items() if name not in _HIDDEN}
+    envelope = ("id", "type", "time", "subject", "actor", "actorname", "correlation")
+    return {name: event.get(name) for name in envelope} | {"data": data}
+
+
+def add_routes(app: Flask, parts: Parts) -> None:
+    @app.get(f"{_TEAM}/deployments/<uuid:deployment_id>/events/stream")
+    @names("deployments:read, checked by the deployer with each page")
+    def deployment_stream(team_id: UUID, deployment_id: UUID) -> Response:
+        log = DeploymentLog(parts, find_caller(parts.trusted), team_id, deployment_id, _number("attempt", request.args.get("attempt")))
+        after = _number("Last-Event-ID", request.headers.get("Last-Event-ID") or request.args.get("after")) or 0
+        state = log.state()
+        opened = ExitStack()
+        live = opened.enter_context(parts.live.subscribe(team_id, lambda event: _is_about(event, str(deployment_id))))
+        return _stream(DeploymentStream(log, live, state, after), opened)
+
+    @app.get(f"{_TEAM}/events/stream")
+    @names("events:read")
+    def team_stream(team_id: UUID) -> Response:
+        caller = find_caller(parts.trusted)
+        _may_read_events(parts, caller.internal_token(parts.exchange, team_id), team_id)
+        opened = ExitStack()
+        live = opened.enter_context(parts.live.subscribe(team_id))
+        return _stream(team_events(lambda: caller.internal_token(parts.exchange, team_id), live), opened)
+
+
+def _may_read_events(parts: Parts, token: str, team_id: UUID) -> None:
+    # Loaded only where a stream of a team is opened: the gateway is small without it.
+    from kernel.http.auth import principal_from_claims
+    from kernel.permissions import may
+
+    who = principal_from_claims(parts.verifier.verify(token), token)
+    if who.team_id != team_id:
+        raise NotFound("team")
+    if not may(who.role, who.scopes, "events", Action.READ):
+        raise Forbidden
+
+
+def _is_about(event: Event, deployment_id: str) -> bool:
+    data = event.get("data")
+    return isinstance(data, dict) and deployment_id in (data.get("deployment_id"), data.get("resource_id"))
+
+
+def _number(field: str, text: str | None) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Invalid([FieldError(field, "must be a number")])
+    return int(text)
+
+
+def _stream(events: Iterable[str], opened: ExitStack) -> Response:
+    response = Response(events, content_type="text/event-stream; charset=utf-8")
+    response.headers["X-Accel-Buffering"] = "no"
+    response.call_on_close(opened.close)
+    return response
+
+
+def _sse(name: str | None, data: object, *, number: int | None = None) -> str:
+    head = f"id: {number}\n" if number is not None else ""
+    head += f"event: {name}\n" if name else ""
+    # JSON escapes line ends, so one data line is enough.
+    return f"{head}data: {json.dumps(data, separators=(',', ':'), ensure_ascii=False)}\n\n"
+
+
+def _problem(error: FairleadError) -> str:
+    return _sse("problem", {"code": error.code, "detail": error.detail})
