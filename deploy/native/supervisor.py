@@ -162,13 +162,22 @@ class Supervisor:
     def start(self) -> None:
         """Starts supervisord, which starts the servers; returns once it takes calls."""
         raise_open_file_limit()
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._layout.supervisor_config)]
+        log = self._layout.log("supervisord")
+        command = [sys.executable, "-m", "deploy.native.supervise", "--nodaemon", "--silent", "-c", str(self._layout.supervisor_config)]
         clean = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
                  "HOME": str(self._layout.run), "MALLOC_ARENA_MAX": "2", MARK: str(self._layout.run)}  # fmt: skip
-        result = subprocess.run(command, env=clean, cwd=self._layout.run, capture_output=True, text=True, timeout=30, check=False)
-        if result.returncode != 0:
-            raise StackError("supervisord", result.stderr.strip()[-500:], log=self._layout.log("supervisord"))
-        wait_until(self.answers, seconds=10, part="supervisord", problem="does not answer", log=self._layout.log("supervisord"))
+        with log.open("ab") as stream:
+            process = subprocess.Popen(
+                command, env=clean, cwd=self._layout.root, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
+            )
+
+        def check() -> bool:
+            if process.poll() is not None:
+                raise StackError("supervisord", f"ended with {process.returncode}", log=log)
+            return self.answers()
+
+        wait_until(check, seconds=10, part="supervisord", problem="does not answer", log=log)
+        process.returncode = 0  # it outlives us on purpose: Python need not warn of a child that nobody waited for
 
     def answers(self) -> bool:
         """Whether it takes calls."""
