@@ -51,7 +51,7 @@ def test_a_secret_reaches_its_container_and_no_other_place(harbour: Harbour) -> 
     assert harbour.await_end(deployment)["status"] == "successful", harbour.attempt(deployment, 1)
     container = harbour.stack.engine.containers.get(f"{prefix}-web")
     assert f"API_KEY={CANARY}" in container.attrs["Config"]["Env"]
-    assert container.exec_run(["cat", "/run/secrets/CERT"]).output.decode() == CANARY
+    assert container.exec_run(["cat", "/run/secrets/CERT"]).output == CANARY.encode()
     assert places_in_databases(harbour.stack, "plain-text-control"), "the search finds what is stored in the open"
     assert places_in_databases(harbour.stack, CANARY) == []
     for log in [*harbour.stack.layout.logs.glob("*"), *harbour.node.directory.rglob("*.log")]:
