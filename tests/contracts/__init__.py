@@ -1,0 +1,1 @@
+"""Messages are public promises: every one has samples, a recorded shape, and a place in the index."""
