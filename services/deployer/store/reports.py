@@ -1,0 +1,198 @@
+"""Queries behind agents' reports and deadlines: made for batches, so that a report costs little."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from services.deployer.domain.reports import CANCEL_PATIENCE_SECONDS
+from services.deployer.models import Attempt, Deployment, Node, Place
+from services.deployer.store import places
+
+
+@dataclass
+class NodeMark:
+    """What a node's row says about its reports; locked, and changed in place while a batch is worked on."""
+
+    id: UUID
+    team_id: UUID
+    name: str
+    epoch: int
+    boot_id: UUID | None
+    last_sequence: int
+    observed_sequence: int
+    engine: str | None
+    is_revoked: bool
+    silent_seconds: float | None
+    is_heard: bool = False
+
+
+_MARKS = text("""
+SELECT id, team_id, name, epoch, boot_id, last_sequence, observed_sequence, engine, revoked_at IS NOT NULL,
+  extract(epoch FROM now() - last_seen_at)::float8
+FROM nodes WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE
+""")
+_HEARD = text("""
+UPDATE nodes AS n SET last_seen_at = now(), last_sequence = v.sequence, epoch = v.epoch, engine = v.engine
+FROM unnest(CAST(:ids AS uuid[]), CAST(:sequences AS bigint[]), CAST(:epochs AS int[]), CAST(:engines AS text[]))
+  AS v (id, sequence, epoch, engine)
+WHERE n.id = v.id
+""")
+
+
+def lock_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, NodeMark]:
+    """The nodes that a batch is about, locked in one order."""
+    rows = session.execute(_MARKS, {"ids": sorted(ids)})
+    return {row[0]: NodeMark(*row) for row in rows}
+
+
+def save_heard(session: Session, marks: Sequence[NodeMark]) -> None:
+    """Nodes spoke: when (by the database's clock), how far they have counted, in which epoch."""
+    if marks:
+        session.execute(
+            _HEARD,
+            {
+                "ids": [mark.id for mark in marks],
+                "sequences": [mark.last_sequence for mark in marks],
+                "epochs": [mark.epoch for mark in marks],
+                "engines": [mark.engine for mark in marks],
+            },
+        )
+
+
+def save_greeting(session: Session, mark: NodeMark, *, version: str, facts: Mapping[str, Any]) -> None:
+    """Who a node is since its hello. Any: JSON."""
+    changed = {
+        "epoch": mark.epoch, "boot_id": mark.boot_id, "last_sequence": mark.last_sequence,
+        "observed_sequence": mark.observed_sequence, "agent_version": version, "facts": dict(facts),
+    }  # fmt: skip
+    session.execute(update(Node).where(Node.id == mark.id).values(changed).execution_options(synchronize_session=False))
+
+
+_CONTAINERS = text("SELECT containers FROM nodes WHERE id = :id")
+
+
+def read_containers(session: Session, node_id: UUID) -> list[dict[str, Any]] | None:
+    """What was observed before, as the agent reported it; None when nothing ever was."""
+    found: list[dict[str, Any]] | None = session.execute(_CONTAINERS, {"id": node_id}).scalar_one()
+    return found
+
+
+_SEEN_AGAIN = text("UPDATE nodes SET observed_at = now(), observed_sequence = :sequence WHERE id = :id")
+
+
+def save_containers(session: Session, mark: NodeMark, containers: list[dict[str, Any]] | None) -> None:
+    """What was observed now; None when it is the same as before. Any: JSON."""
+    session.execute(_SEEN_AGAIN, {"id": mark.id, "sequence": mark.observed_sequence})
+    if containers is not None:
+        values = update(Node).where(Node.id == mark.id).values(containers=containers)
+        session.execute(values.execution_options(synchronize_session=False))
+
+
+@dataclass(frozen=True)
+class AttemptMark:
+    """What a report about an attempt needs to know of it."""
+
+    id: UUID
+    deployment_id: UUID
+    node_id: UUID
+    number: int
+    outcome: str | None
+
+    @property
+    def is_live(self) -> bool:
+        return self.outcome is None
+
+
+_ATTEMPTS = text("SELECT id, deployment_id, node_id, number, outcome FROM attempts WHERE id = ANY(:ids)")
+
+
+def attempt_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, AttemptMark]:
+    return {row[0]: AttemptMark(*row) for row in session.execute(_ATTEMPTS, {"ids": list(ids)})} if ids else {}
+
+
+def live_attempts(session: Session, node_id: UUID) -> list[Attempt]:
+    """The attempts without an outcome at a node, oldest first."""
+    query = select(Attempt).where(Attempt.node_id == node_id, Attempt.outcome.is_(None)).order_by(Attempt.id)
+    return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def generations(session: Session, node_id: UUID) -> dict[str, int]:
+    """The newest generation of each place of a node, by prefix."""
+    return {row[0]: row[1] for row in session.execute(select(Place.prefix, Place.generation).where(Place.node_id == node_id))}
+
+
+_RAISE = text("""
+INSERT INTO places (node_id, prefix, team_id, generation) VALUES (:node_id, :prefix, :team_id, :generation)
+ON CONFLICT (node_id, prefix) DO UPDATE SET generation = greatest(places.generation, excluded.generation)
+""")
+
+
+def raise_generation_to(session: Session, mark: NodeMark, prefix: str, generation: int) -> None:
+    """Never behind the agent: what is sent next must be newer than anything that it knows."""
+    session.execute(_RAISE, {"node_id": mark.id, "prefix": prefix, "team_id": mark.team_id, "generation": generation})
+
+
+def fence(session: Session, attempt: Attempt) -> int:
+    """Raise the generation of an attempt's place, so that whatever still comes of it is old; returns the fence."""
+    place = places.lock_place(session, team_id=attempt.team_id, node_id=attempt.node_id, prefix=attempt.prefix)
+    return places.raise_generation(session, place)
+
+
+_DUE = text(f"""
+SELECT a.id FROM attempts a WHERE a.outcome IS NULL
+AND (a.deadline_at <= now() OR a.cancel_requested_at <= now() - make_interval(secs => {CANCEL_PATIENCE_SECONDS}))
+ORDER BY a.deadline_at LIMIT 100
+""")  # noqa: S608 - a constant of ours
+_LOCK_DUE = text(f"""
+SELECT a.deadline_at <= now(), a.sent_at IS NOT NULL,
+  coalesce(a.cancel_requested_at <= now() - make_interval(secs => {CANCEL_PATIENCE_SECONDS}), false)
+FROM attempts a JOIN places p ON p.node_id = a.node_id AND p.prefix = a.prefix
+WHERE a.id = :id AND a.outcome IS NULL FOR UPDATE OF p SKIP LOCKED
+""")  # noqa: S608 - as above
+
+
+def due_attempts(session: Session) -> list[UUID]:
+    """Live attempts whose time is up by the database's clock, or whose cancel was not answered."""
+    return list(session.execute(_DUE).scalars())
+
+
+@dataclass(frozen=True)
+class Due:
+    """Why an attempt may have to end, as `domain.reports.expiry_of` takes it."""
+
+    is_past_deadline: bool
+    is_sent: bool
+    is_cancel_overdue: bool
+
+
+def lock_due(session: Session, attempt_id: UUID) -> Due | None:
+    """Lock the attempt's place and look again; None when another worker is at it or it has ended."""
+    row = session.execute(_LOCK_DUE, {"id": attempt_id}).one_or_none()
+    return None if row is None else Due(*row)
+
+
+def deployment_of(session: Session, deployment_id: UUID) -> Deployment | None:
+    return session.get(Deployment, deployment_id)
+
+
+def is_place_busy(session: Session, node_id: UUID, prefix: str) -> bool:
+    """Is an attempt being worked on there? What is seen meanwhile is no drift."""
+    query = select(Attempt.id).where(Attempt.node_id == node_id, Attempt.prefix == prefix, Attempt.outcome.is_(None))
+    return session.execute(query.limit(1)).first() is not None
+
+
+_WAITING = text("""
+SELECT DISTINCT n.id FROM attempts a JOIN nodes n ON n.id = a.node_id
+WHERE a.outcome IS NULL AND a.sent_at IS NULL AND n.revoked_at IS NULL AND n.last_seen_at > now() - interval '20 seconds'
+""")
+
+
+def connected_with_waiting(session: Session) -> list[UUID]:
+    """Nodes that are there although attempts wait for them; their return was told while those were being made."""
+    return list(session.execute(_WAITING).scalars())

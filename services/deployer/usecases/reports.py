@@ -1,0 +1,218 @@
+"""What a batch of agents' reports changes, in one transaction: each node, place and attempt is read and written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+from nacl.signing import SigningKey
+from sqlalchemy.orm import Session
+
+from kernel import clock
+from kernel.contracts.agent import (
+    CommandRefused,
+    ContainersObserved,
+    DeploymentFinished,
+    DeploymentProgressed,
+    Heartbeat,
+    Hello,
+)
+from kernel.contracts.envelope import Envelope, Message
+from kernel.outbox import put_event
+from services.deployer.domain import nodes as node_rules
+from services.deployer.domain import reports as rules
+from services.deployer.domain.reports import Freshness, Reaction
+from services.deployer.domain.states import EventKind
+from services.deployer.models import Attempt, Node
+from services.deployer.store import nodes as node_store
+from services.deployer.store import places
+from services.deployer.store import reports as store
+from services.deployer.store.attempts import attempt_of
+from services.deployer.store.events import NewEvent, append_events
+from services.deployer.store.reports import AttemptMark, NodeMark
+from services.deployer.usecases.hello import answer_hello, cause_of, facts_of_node, send_welcome
+from services.deployer.usecases.nodes import node_event
+from services.deployer.usecases.observe import observe
+from services.deployer.usecases.send import send_apply, send_cancel, send_waiting
+from services.deployer.usecases.settle import settle
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_LOG_LINE = 4000
+
+
+def apply_reports(session: Session, reports: Sequence[Envelope], signing_key: SigningKey) -> None:
+    """Apply verified reports in their order. Raises Forbidden `node-revoked` when one is of a node that may not speak."""
+    marks = store.lock_marks(session, {report.node for report in reports if report.node is not None})
+    for mark in marks.values():
+        node_rules.refuse_revoked(is_revoked=mark.is_revoked)
+    attempts = store.attempt_marks(session, {found for report in reports if (found := _attempt_id(report.data)) is not None})
+    batch = _Batch(session, marks, attempts, signing_key)
+    for report in reports:
+        batch.take(report)
+    batch.finish()
+
+
+def _attempt_id(data: Message) -> UUID | None:
+    if isinstance(data, DeploymentProgressed | DeploymentFinished | CommandRefused):
+        return data.attempt_id
+    return None
+
+
+class _Batch:
+    """Gathers what can be written together, and writes it before anything that must come after it."""
+
+    def __init__(
+        self, session: Session, marks: Mapping[UUID, NodeMark], attempts: Mapping[UUID, AttemptMark], signing_key: SigningKey
+    ) -> None:
+        self._session = session
+        self._marks = marks
+        self._attempts = attempts
+        self._key = signing_key
+        self._at = clock.now()
+        self._history: dict[UUID, list[NewEvent]] = {}
+        self._observed: dict[UUID, Envelope] = {}
+        self._takers: dict[type[Message], Callable[[NodeMark, Envelope, Any], None]] = {  # Any: the data that fits the type
+            Heartbeat: self._heartbeat,
+            ContainersObserved: self._containers,
+            DeploymentProgressed: self._progressed,
+            DeploymentFinished: self._finished,
+            CommandRefused: self._refused,
+        }
+
+    def take(self, report: Envelope) -> None:
+        mark = self._marks.get(report.node) if report.node is not None else None
+        if mark is None:
+            return  # the node was deleted after the signature was checked
+        if isinstance(report.data, Hello):
+            answer_hello(self._session, mark, report, self._key, at=self._at)
+            self._hear(mark, report)
+            return
+        freshness = rules.weigh(mark.epoch, report.epoch)
+        if freshness is Freshness.AHEAD:
+            mark.epoch = report.epoch or 0  # our database is an older copy: the agent knows better
+        if freshness is Freshness.STALE:
+            self._stale(mark, report)
+            return
+        self._hear(mark, report)
+        taker = self._takers.get(type(report.data))
+        if taker is not None:
+            taker(mark, report, report.data)
+
+    def finish(self) -> None:
+        """Write what was gathered."""
+        self._write_history()
+        heard = [mark for mark in self._marks.values() if mark.is_heard]
+        store.save_heard(self._session, heard)
+        for node_id, report in self._observed.items():
+            observe(self._session, self._marks[node_id], report, at=self._at)
+        back = {mark.id for mark in heard if mark.silent_seconds is None or mark.silent_seconds > node_rules.SILENT_AFTER_SECONDS}
+        for node_id in sorted(node_store.not_connected(self._session, back)):
+            self._welcome_back(self._marks[node_id])
+
+    @staticmethod
+    def _hear(mark: NodeMark, report: Envelope) -> None:
+        mark.is_heard = True
+        mark.last_sequence = max(mark.last_sequence, report.sequence or 0)
+
+    def _stale(self, mark: NodeMark, report: Envelope) -> None:
+        """Another process, or one that has not heard its welcome yet: nothing that it says changes a state."""
+        data = report.data
+        if isinstance(data, Heartbeat) and data.boot_id == mark.boot_id:
+            send_welcome(self._session, mark, report, self._key)
+        elif isinstance(data, DeploymentProgressed):
+            self._progressed(mark, report, data)  # a line in the history is no state
+        elif isinstance(data, DeploymentFinished) and (known := self._of_node(mark, data.attempt_id)) is not None and known.is_live:
+            # Asked again in the present epoch, the node's true process answers with the outcome that it has kept.
+            self._send_again(mark, data.attempt_id)
+        else:
+            log.info("report of an older epoch", node=str(mark.id), type=report.type, epoch=report.epoch)
+
+    def _heartbeat(self, mark: NodeMark, _report: Envelope, data: Heartbeat) -> None:
+        mark.engine = data.engine
+
+    def _containers(self, mark: NodeMark, report: Envelope, data: ContainersObserved) -> None:
+        if (report.sequence or 0) > mark.observed_sequence:
+            mark.observed_sequence = report.sequence or 0
+            mark.engine = data.engine
+            self._observed[mark.id] = report
+
+    def _progressed(self, mark: NodeMark, report: Envelope, data: DeploymentProgressed) -> None:
+        known = self._of_node(mark, data.attempt_id)
+        if known is None:
+            return
+        kind = EventKind.LOG if data.step == "log" else EventKind.STEP
+        facts: dict[str, Any] = {"step": data.step, "told_at": clock.rfc3339(report.time)}
+        if data.progress is not None:
+            facts["progress"] = data.progress
+        message = _storable(data.message)[:_LONGEST_LOG_LINE]
+        event = NewEvent(kind=kind, at=self._at, message=message, attempt=known.number, container=data.container, data=facts)
+        self._history.setdefault(known.deployment_id, []).append(event)
+
+    def _finished(self, mark: NodeMark, report: Envelope, data: DeploymentFinished) -> None:
+        if self._of_node(mark, data.attempt_id) is None:
+            return
+        self._write_history()
+        settle(
+            self._session,
+            data.attempt_id,
+            outcome=data.outcome,
+            code=data.code,
+            detail=data.detail,
+            restored=data.restored,
+            containers=data.containers,
+            seconds=data.seconds,
+            at=self._at,
+            cause=cause_of(mark, report),
+        )
+
+    def _refused(self, mark: NodeMark, report: Envelope, data: CommandRefused) -> None:
+        known = self._of_node(mark, data.attempt_id)
+        if known is None:
+            log.warning("command refused", node=str(mark.id), command=data.command_type, code=data.code, detail=data.detail)
+            return
+        facts = {"step": "refused", "command": data.command_type, "code": data.code}
+        event = NewEvent(kind=EventKind.STEP, at=self._at, message=_storable(data.detail), attempt=known.number, data=facts)
+        self._history.setdefault(known.deployment_id, []).append(event)
+        reaction = rules.react_to_refusal(data.command_type, data.code, is_live=known.is_live)
+        if reaction is Reaction.SEND_AGAIN:
+            self._send_again(mark, known.id, cancel=data.command_type == rules.CANCEL)
+        elif reaction is Reaction.SETTLE:
+            self._write_history()
+            cause = cause_of(mark, report)
+            settle(self._session, known.id, outcome="refused", code=data.code, detail=data.detail, at=self._at, cause=cause)
+
+    def _of_node(self, mark: NodeMark, attempt_id: UUID | None) -> AttemptMark | None:
+        """The attempt, if it is this node's: no node may speak of another's."""
+        known = self._attempts.get(attempt_id) if attempt_id is not None else None
+        return known if known is not None and known.node_id == mark.id else None
+
+    def _send_again(self, mark: NodeMark, attempt_id: UUID, *, cancel: bool = False) -> None:
+        attempt: Attempt | None = attempt_of(self._session, attempt_id)
+        if attempt is None or attempt.outcome is not None:
+            return
+        store.save_heard(self._session, [mark])  # the command carries the node's present epoch
+        node: Node = places.node_of(self._session, mark.id)
+        if cancel:
+            send_cancel(self._session, attempt, node, self._key)
+        else:
+            send_apply(self._session, attempt, node, self._key, at=self._at)
+
+    def _write_history(self) -> None:
+        # In one order, so that two workers never wait for each other.
+        for deployment_id in sorted(self._history):
+            append_events(self._session, deployment_id, self._history[deployment_id])
+        self._history.clear()
+
+    def _welcome_back(self, mark: NodeMark) -> None:
+        node = places.node_of(self._session, mark.id)
+        node_store.append_event(self._session, node, "connected", self._at, {"epoch": node.epoch})
+        put_event(self._session, "deployer", node_event("connected", node, facts_of_node(mark), after={"epoch": node.epoch}))
+        send_waiting(self._session, node, self._key, at=self._at)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL holds no NUL and no half of a surrogate pair; a container's output may have both."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
