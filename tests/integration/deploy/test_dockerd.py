@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
 
 import docker
 import psutil
@@ -76,20 +75,13 @@ def client(server: Supervised, engine: Engine) -> Iterator[docker.DockerClient]:
     connected.close()
 
 
-class RestartPolicy(TypedDict):
-    Name: str
-    MaximumRetryCount: int
-
-
 SLEEP = ("sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait")
 
 
 def run_sleeper(client: docker.DockerClient) -> int:
     """Starts a container that stays, and returns its process id."""
     images.build("sleeper", "1", files={}, healthcheck=None, cmd=SLEEP, client=client)
-    started = client.containers.run(
-        "sleeper:1", detach=True, name="sleeper", network_mode="none", restart_policy={"Name": "unless-stopped"}
-    )
+    started = client.containers.run("sleeper:1", detach=True, name="sleeper", network_mode="none", restart_policy={"Name": "always"})
     return int(client.api.inspect_container(str(started.id))["State"]["Pid"])
 
 
