@@ -30,8 +30,7 @@ def create_app(settings: Settings | None = None, **replacements: Any) -> Flask:
             title="Fairlead deployer",
             blueprints=BLUEPRINTS,
             db=db,
-            verifier=replacements.get("verifier")
-            or TokenVerifier(f"{settings.identity_url}/api/v1/.well-known/jwks.json"),
+            verifier=replacements.get("verifier") or TokenVerifier(f"{settings.identity_url}/api/v1/.well-known/jwks.json"),
             record_refusal=lambda who, tried, code: record_refusal(db, who, tried, code),
             extensions={
                 "settings": settings,
@@ -46,9 +45,7 @@ def record_refusal(db: Database, who: Principal, tried: str, code: str) -> None:
     """Put what was refused into the outbox, for the audit log."""
     if who.team_id is None:
         return
-    refused = Recorded(
-        resource_type="request", resource_id=tried[:256], resource_name=tried[:512], outcome="refused", reason=code
-    )
+    refused = Recorded(resource_type="request", resource_id=tried[:256], resource_name=tried[:512], outcome="refused", reason=code)
     with db.team(who.team_id) as session:
         put_event(
             session,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Text, UniqueConstraint, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kernel.db import new_base
 
-Base = new_base()
+if TYPE_CHECKING:
+    # A class made by a function is no base class to mypy.
+    from sqlalchemy.orm import DeclarativeBase as Base
+else:
+    Base = new_base()
 
 Json = dict[str, Any]  # whatever a JSON column holds; schemas check it where it enters
 
@@ -28,9 +31,7 @@ def _of_node(*columns: str, on_delete: str = "CASCADE") -> ForeignKeyConstraint:
 
 
 def _of_deployment() -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(
-        ["team_id", "deployment_id"], ["deployments.team_id", "deployments.id"], ondelete="CASCADE"
-    )
+    return ForeignKeyConstraint(["team_id", "deployment_id"], ["deployments.team_id", "deployments.id"], ondelete="CASCADE")
 
 
 class Node(Base):
@@ -115,9 +116,7 @@ class Deployment(Base):
     __table_args__ = (
         _of_node("node_id", on_delete="RESTRICT"),
         UniqueConstraint("team_id", "id"),
-        CheckConstraint(
-            "status IN ('preparing', 'in-progress', 'successful', 'failed', 'obsolete', 'downgraded')", name="status"
-        ),
+        CheckConstraint("status IN ('preparing', 'in-progress', 'successful', 'failed', 'obsolete', 'downgraded')", name="status"),
         CheckConstraint("version_type IN ('rolling', 'incremental')", name="version_type"),
         CheckConstraint("prefix ~ '^[a-z0-9]{1,32}$'", name="prefix"),
         # The rules of making one, kept by the database as well: two requests at once cannot both pass.
@@ -153,7 +152,7 @@ class Deployment(Base):
     protected: Mapped[bool] = mapped_column(server_default=text("false"))
     status: Mapped[str] = mapped_column(Text)
     config: Mapped[Json] = mapped_column(JSONB, server_default=_EMPTY)
-    config_bundle_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID(as_uuid=True)), server_default=text("'{}'"))
+    config_bundle_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
     revision: Mapped[int] = mapped_column(server_default=_ONE)
     event_count: Mapped[int] = mapped_column(server_default=_ZERO)
     attempt_count: Mapped[int] = mapped_column(server_default=_ZERO)

@@ -12,21 +12,15 @@ from kernel.settings import setting
 class Settings:
     """What the web process needs."""
 
-    database_url: str = setting(
-        "FAIRLEAD_DATABASE_URL", "the deployer's database, as its application role", secret=True
-    )
+    database_url: str = setting("FAIRLEAD_DATABASE_URL", "the deployer's database, as its application role", secret=True)
     identity_url: str = setting("FAIRLEAD_IDENTITY_URL", "the identity service, inside")
     catalog_url: str = setting("FAIRLEAD_CATALOG_URL", "the catalog service, inside")
     public_url: str = setting("FAIRLEAD_PUBLIC_URL", "the address that users type")
-    signing_key_file: Path = setting(
-        "FAIRLEAD_SIGNING_KEY_FILE", "the Ed25519 seed (base64) that signs commands to nodes"
-    )
+    signing_key_file: Path = setting("FAIRLEAD_SIGNING_KEY_FILE", "the Ed25519 seed (base64) that signs commands to nodes")
     broker_management_url: str = setting(
         "FAIRLEAD_BROKER_MANAGEMENT_URL", "RabbitMQ's management API, with the provisioner's log-in", secret=True
     )
-    agent_broker_url: str = setting(
-        "FAIRLEAD_AGENT_BROKER_URL", "the broker's address as agents reach it, without a log-in"
-    )
+    agent_broker_url: str = setting("FAIRLEAD_AGENT_BROKER_URL", "the broker's address as agents reach it, without a log-in")
     log_format: str = setting("FAIRLEAD_LOG_FORMAT", "json or console", default="json")
     log_level: str = setting("FAIRLEAD_LOG_LEVEL", "debug, info, warning or error", default="info")
 
@@ -35,8 +29,6 @@ class Settings:
 class WorkerSettings(Settings):
     """What the worker needs besides."""
 
-    broker_core_url: str = setting(
-        "FAIRLEAD_BROKER_CORE_URL", "the broker's virtual host for events between services", secret=True
-    )
+    broker_core_url: str = setting("FAIRLEAD_BROKER_CORE_URL", "the broker's virtual host for events between services", secret=True)
     broker_agents_url: str = setting("FAIRLEAD_BROKER_AGENTS_URL", "the broker's virtual host for agents", secret=True)
     metrics_port: int = setting("FAIRLEAD_METRICS_PORT", "the local port of the worker's metrics (0: none)", default=0)

@@ -29,9 +29,7 @@ class BundleConflict:
         return self.field if self.key is None else f"{self.field}.{self.key}"
 
 
-def merge(
-    image: Layer, bundles: Sequence[Layer] = (), deployment: Layer | None = None, instance: Layer | None = None
-) -> Config:
+def merge(image: Layer, bundles: Sequence[Layer] = (), deployment: Layer | None = None, instance: Layer | None = None) -> Config:
     """The last layer that speaks of a key wins; null takes it away."""
     result: Config = {}
     for layer in (image, *bundles, deployment or {}, instance or {}):
@@ -47,9 +45,7 @@ def merge(
     return {field: cleaned for field, value in result.items() if (cleaned := _clean(field, value)) is not None}
 
 
-def bundle_conflicts(
-    bundles: Sequence[Layer], deployment: Layer | None = None, instance: Layer | None = None
-) -> list[BundleConflict]:
+def bundle_conflicts(bundles: Sequence[Layer], deployment: Layer | None = None, instance: Layer | None = None) -> list[BundleConflict]:
     """What bundles disagree about while nothing nearer decides it."""
     named = {(field, key) for bundle in bundles for field, value in bundle.items() for key in _parts(field, value)}
     said = {

@@ -114,9 +114,7 @@ def _container(wish: Wish, image: PinnedImage, instance: InstanceConfig) -> tupl
     try:
         config = {key: value for key, value in parse_config(render(merged, words)).items() if value is not None}
     except Invalid as error:
-        return None, problems + [
-            Problem("config-invalid", f"{where}.{wrong.field}", wrong.message) for wrong in error.errors
-        ]
+        return None, problems + [Problem("config-invalid", f"{where}.{wrong.field}", wrong.message) for wrong in error.errors]
     secrets, missing = _secrets(wish, config.pop("secrets", {}), image.name)
     name = config.pop("name", None) or image.name
     if config.get("network_mode") in ("host", "none") and config.get("networks"):
@@ -140,9 +138,7 @@ def _container(wish: Wish, image: PinnedImage, instance: InstanceConfig) -> tupl
     return container, problems + missing
 
 
-def _secrets(
-    wish: Wish, declared: Mapping[str, Mapping[str, object]], container: str
-) -> tuple[dict[str, SealedSecret], list[Problem]]:
+def _secrets(wish: Wish, declared: Mapping[str, Mapping[str, object]], container: str) -> tuple[dict[str, SealedSecret], list[Problem]]:
     found: dict[str, SealedSecret] = {}
     problems: list[Problem] = []
     for name, said in declared.items():
@@ -208,19 +204,13 @@ def clashes(stack: Sequence[ContainerSpec], seen: Sequence[Observed], *, prefix:
     for want in stack:
         where = f"instances.{want.name}"
         if want.name in names:
-            problems.append(
-                Problem("container-name-taken", f"{where}.config.name", "is the name of two containers in this stack")
-            )
+            problems.append(Problem("container-name-taken", f"{where}.config.name", "is the name of two containers in this stack"))
         names.add(want.name)
         own: list[tuple[str, HostPort]] = []
         for port in host_ports(want.config):
             holder = next((name for name, other in (*taken, *own) if port.clashes(other)), None)
             if holder is not None:
-                problems.append(
-                    Problem(
-                        "host-port-taken", f"{where}.config.ports", f"host port {port} is asked for by {holder} too"
-                    )
-                )
+                problems.append(Problem("host-port-taken", f"{where}.config.ports", f"host port {port} is asked for by {holder} too"))
             other = next((one for one, held in elsewhere if port.clashes(held)), None)
             if other is not None:
                 problems.append(
@@ -243,8 +233,6 @@ def refuse(problems: Sequence[Problem]) -> None:
     raise Invalid(
         [FieldError(problem.field, problem.message) for problem in problems],
         code=codes[0] if len(codes) == 1 else "deployment-invalid",
-        detail="The deployment cannot be started: "
-        + "; ".join(f"{one.field} {one.message}" for one in problems[:5])
-        + ".",
+        detail="The deployment cannot be started: " + "; ".join(f"{one.field} {one.message}" for one in problems[:5]) + ".",
         facts={"codes": codes},
     )

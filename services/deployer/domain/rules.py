@@ -50,9 +50,7 @@ def is_copyable(status: Status) -> bool:
 def check_mutable(kind: VersionType, status: Status) -> None:
     """Raises Conflict `deployment-immutable`."""
     if not is_mutable(kind, status):
-        raise Conflict(
-            "deployment-immutable", f"A deployment of {_AN[kind]} version that is {status} cannot be changed. Copy it."
-        )
+        raise Conflict("deployment-immutable", f"A deployment of {_AN[kind]} version that is {status} cannot be changed. Copy it.")
 
 
 def check_deletable(status: Status) -> None:
@@ -76,17 +74,13 @@ class Existing:
     status: Status
 
 
-def check_creatable(
-    kind: VersionType, existing: Sequence[Existing], *, node: object, prefix: str, images: int = 1
-) -> None:
+def check_creatable(kind: VersionType, existing: Sequence[Existing], *, node: object, prefix: str, images: int = 1) -> None:
     """May a version be given a deployment at (node, prefix)? Raises Conflict with the rule's code."""
     if images == 0:
         raise Conflict("version-has-no-images", "The version has no images. Add one, then deploy it.")
     here = [one for one in existing if one.node == node]
     if kind is VersionType.ROLLING and here:
-        raise Conflict(
-            "deployment-exists", f"This rolling version has a deployment on the node already, under {here[0].prefix}."
-        )
+        raise Conflict("deployment-exists", f"This rolling version has a deployment on the node already, under {here[0].prefix}.")
     if kind is VersionType.INCREMENTAL and any(one.prefix == prefix and one.status is Status.PREPARING for one in here):
         raise Conflict(
             "deployment-preparing-exists",
@@ -111,9 +105,7 @@ def blocked_by_protection(
         return None
     if not override:
         names = ", ".join(one.name for one in blocking if one.name)
-        return Conflict(
-            "place-protected", f"A protected deployment stands at this place{f': {names}' if names else ''}."
-        )
+        return Conflict("place-protected", f"A protected deployment stands at this place{f': {names}' if names else ''}.")
     if role not in _MAY_OVERRIDE:
         return Forbidden("Only an admin or owner may override protection.", code="override-forbidden")
     return None

@@ -1,5 +1,7 @@
 """All tables of the deployer."""
 
+# ruff: noqa: E501 - the statements as PostgreSQL gets them
+
 from __future__ import annotations
 
 from alembic import op

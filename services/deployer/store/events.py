@@ -1,0 +1,71 @@
+"""A deployment's events, numbered without a gap, so that a reader's cursor misses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from services.deployer.domain.states import EventKind
+from services.deployer.models import Deployment, DeploymentEvent
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """An event before it has its number."""
+
+    kind: EventKind
+    at: datetime
+    message: str = ""
+    attempt: int | None = None
+    container: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)  # open JSON: what a reader may want besides
+
+
+def append_events(session: Session, deployment_id: UUID, rows: Sequence[NewEvent]) -> int:
+    """Number and save events in their order; returns the last number, or 0 when there is no such deployment.
+
+    The deployment's row stays locked until the transaction ends: what has a lower number is always visible first.
+    """
+    if not rows:
+        return 0
+    counted = (
+        update(Deployment)
+        .where(Deployment.id == deployment_id)
+        .values(event_count=Deployment.event_count + len(rows))
+        .returning(Deployment.event_count, Deployment.team_id)
+        .execution_options(synchronize_session=False)
+    )
+    found = session.execute(counted).one_or_none()
+    if found is None:
+        return 0
+    last, team_id = int(found[0]), found[1]
+    values = [
+        {
+            "deployment_id": deployment_id,
+            "number": last - len(rows) + place,
+            "team_id": team_id,
+            "attempt": row.attempt,
+            "at": row.at,
+            "kind": row.kind.value,
+            "container": row.container,
+            "message": row.message,
+            "data": row.data,
+        }
+        for place, row in enumerate(rows, start=1)
+    ]
+    session.execute(insert(DeploymentEvent), values)
+    return last
+
+
+def read_events(session: Session, deployment_id: UUID, *, attempt: int | None, after: int, limit: int) -> list[DeploymentEvent]:
+    """Events after a number, in order, one more than `limit` if there are more."""
+    query = select(DeploymentEvent).where(DeploymentEvent.deployment_id == deployment_id, DeploymentEvent.number > after)
+    if attempt is not None:
+        query = query.where(DeploymentEvent.attempt == attempt)
+    return list(session.scalars(query.order_by(DeploymentEvent.number).limit(limit + 1)))

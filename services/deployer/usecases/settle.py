@@ -1,0 +1,146 @@
+"""The end of an attempt: its outcome, its deployment's status, and what a success does to the others at the place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from kernel.contracts.envelope import Envelope
+from services.deployer.domain.rules import Ran, Standing, after_success
+from services.deployer.domain.states import EventKind, Outcome, Status, VersionType
+from services.deployer.models import Attempt, Deployment, Place
+from services.deployer.store.attempts import attempt_of, has_newer_at
+from services.deployer.store.events import NewEvent, append_events
+from services.deployer.store.places import lock_deployments_at, lock_place
+from services.deployer.usecases.announce import announce, facts_of_cause
+
+_VERBS = {Status.SUCCESSFUL: "succeeded", Status.FAILED: "failed", Status.OBSOLETE: "obsoleted", Status.DOWNGRADED: "downgraded"}
+_TEXTS = {Status.OBSOLETE: "replaced by another deployment", Status.DOWNGRADED: "an older version was brought back"}
+
+
+def settle(
+    session: Session,
+    attempt_id: UUID,
+    *,
+    outcome: str,
+    code: str | None = None,
+    detail: str | None = None,
+    restored: bool = True,
+    containers: Sequence[object] = (),
+    seconds: Mapping[str, float] | None = None,
+    at: datetime,
+    cause: Envelope | None,
+) -> bool:
+    """Finish a live attempt, or correct a timed-out one that succeeded after all; in the caller's transaction.
+
+    False, and nothing changes, for an attempt that is unknown, finished already or superseded. Locks: place, attempt, deployments.
+    """
+    known = attempt_of(session, attempt_id)
+    if known is None:
+        return False
+    place = lock_place(session, team_id=known.team_id, node_id=known.node_id, prefix=known.prefix)
+    attempt = attempt_of(session, attempt_id, lock=True)
+    if attempt is None:
+        return False
+    corrects = _may_correct(session, attempt, place, outcome)
+    if attempt.outcome is not None and not corrects:
+        return False
+    at_place = lock_deployments_at(session, attempt.node_id, attempt.prefix)
+    deployment = next((one for one in at_place if one.id == attempt.deployment_id), None)
+    if deployment is None or deployment.last_attempt_id != attempt.id:
+        return False
+    attempt.outcome = Outcome(outcome).value
+    attempt.code, attempt.detail, attempt.restored, attempt.finished_at = code, detail, restored, at
+    attempt.containers = [_plain(one) for one in containers]
+    attempt.seconds = dict(seconds or {})
+    _finish(session, deployment, attempt, at=at, cause=cause, corrects=corrects)
+    if attempt.outcome == Outcome.SUCCEEDED:
+        _overrule(session, deployment, [one for one in at_place if one is not deployment], at=at, cause=cause, attempt=attempt)
+    session.flush()
+    return True
+
+
+def _may_correct(session: Session, attempt: Attempt, place: Place, outcome: str) -> bool:
+    """A late success counts while nothing newer was ordered at the place: the deadline's own fence is one generation above."""
+    late = attempt.outcome == Outcome.TIMED_OUT and outcome == Outcome.SUCCEEDED
+    return late and place.generation <= attempt.generation + 1 and not has_newer_at(session, attempt)
+
+
+def _finish(session: Session, deployment: Deployment, attempt: Attempt, *, at: datetime, cause: Envelope | None, corrects: bool) -> None:
+    succeeded = attempt.outcome == Outcome.SUCCEEDED
+    if succeeded:
+        deployment.successful_attempt_id = attempt.id
+    text = attempt.detail or ("all containers are up" if succeeded else f"{attempt.outcome}: {attempt.code or 'no reason was given'}")
+    data = {"outcome": attempt.outcome, "code": attempt.code, "restored": attempt.restored, "corrects": corrects}
+    _turn(
+        session,
+        deployment,
+        Status.SUCCESSFUL if succeeded else Status.FAILED,
+        verb="corrected" if corrects else None,
+        attempt=attempt,
+        own=True,
+        text=text,
+        data=data,
+        at=at,
+        cause=cause,
+    )
+
+
+def _overrule(
+    session: Session, winner: Deployment, others: Sequence[Deployment], *, at: datetime, cause: Envelope | None, attempt: Attempt
+) -> None:
+    x = Ran(winner.project_id, VersionType(winner.version_type), winner.version_seq)
+    standing = {one.id: Standing(one.project_id, VersionType(one.version_type), one.version_seq, Status(one.status)) for one in others}
+    after = after_success(x, standing)
+    for other in others:
+        if after[other.id] != other.status:
+            status = after[other.id]
+            data = {"by": str(winner.id), "by_version": winner.version_name}
+            _turn(session, other, status, attempt=attempt, own=False, text=_TEXTS[status], data=data, at=at, cause=cause)
+
+
+def _turn(
+    session: Session,
+    deployment: Deployment,
+    status: Status,
+    *,
+    attempt: Attempt,
+    own: bool,
+    text: str,
+    data: dict[str, Any],  # open JSON of an event
+    at: datetime,
+    cause: Envelope | None,
+    verb: str | None = None,
+) -> None:
+    """Give a deployment its new status, with the entry in its history and the event. `own`: by its own attempt."""
+    before = {"status": deployment.status}
+    deployment.status = status.value
+    deployment.revision += 1
+    deployment.updated_at = at
+    session.flush()
+    number = attempt.number if own else None
+    event = NewEvent(kind=EventKind.STATUS, at=at, attempt=number, message=text, data={"status": status.value} | data)
+    append_events(session, deployment.id, [event])
+    announce(
+        session,
+        verb or _VERBS[status],
+        deployment,
+        facts_of_cause(cause, deployment, attempt),
+        before=before,
+        after={"status": status.value} | data,
+        attempt=attempt if own else None,
+        reason=text[:2048],
+    )
+
+
+def _plain(one: object) -> dict[str, Any]:
+    """A container's outcome as JSON; Any: it is kept as it was reported."""
+    if is_dataclass(one) and not isinstance(one, type):
+        return asdict(one)
+    plain: dict[str, Any] = dict(one)  # type: ignore[call-overload]  # a mapping, as reports decode to
+    return plain
