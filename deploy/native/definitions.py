@@ -1,4 +1,7 @@
-"""RabbitMQ's definitions.json: the topology that the kernel declares as data, with users and the hashes of their passwords."""
+"""RabbitMQ's definitions.json: the topology that the kernel declares as data, with users and the hashes of their passwords.
+
+`python -m deploy.native.definitions` prints it for the passwords in FAIRLEAD_BROKER_PASSWORD_IDENTITY and so on.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -69,3 +73,18 @@ def render_for_services(passwords: Mapping[str, str]) -> str:
         passwords=passwords,
     )
     return json.dumps(document, indent=1, sort_keys=True)
+
+
+def main() -> int:
+    """Prints the definitions for the passwords of the environment; 1 when one is missing."""
+    variables = {name: f"FAIRLEAD_BROKER_PASSWORD_{name.upper()}" for name in (*SERVICES, PROVISIONER)}
+    missing = [variable for variable in variables.values() if not os.environ.get(variable)]
+    if missing:
+        sys.stderr.write(f"missing: {', '.join(missing)}\n")
+        return 1
+    sys.stdout.write(render_for_services({name: os.environ[variable] for name, variable in variables.items()}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

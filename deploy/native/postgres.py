@@ -18,25 +18,13 @@ from kernel import clock
 ACCOUNT = "postgres"
 SUPERUSER = "postgres"
 
-# Small on purpose: everything runs beside the work that it manages. `jit` costs more than it brings for short queries.
-TUNING = {
+# What every Fairlead database has; where and how this one listens is added.
+SHARED_SETTINGS = Path(__file__).parents[1] / "postgres" / "fairlead.conf"
+LISTENING = {
     "listen_addresses": "'127.0.0.1'",
     "unix_socket_directories": "''",
-    "shared_buffers": "64MB",
-    "max_connections": "120",
-    "jit": "off",
-    "password_encryption": "'scram-sha-256'",
-    "work_mem": "4MB",
-    "maintenance_work_mem": "32MB",
-    "max_wal_size": "256MB",
-    "min_wal_size": "80MB",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "max_parallel_workers_per_gather": "0",
-    "autovacuum_max_workers": "2",
-    "log_timezone": "'UTC'",
-    "timezone": "'UTC'",
-    "log_line_prefix": "'%m [%p] %u@%d '",
 }
 # For throwaway clusters of tests only: a power cut may cost data. A killed server must not, so commits stay synchronous.
 FAST_AND_LOOSE = {"fsync": "off", "full_page_writes": "off"}
@@ -94,8 +82,9 @@ def prepare(cluster: Cluster) -> Command:
     require_entry(cluster.directory, account)
     if not (cluster.directory / "PG_VERSION").exists():
         _initialise(cluster, account)
-    lines = [f"{name} = {value}" for name, value in {**TUNING, "port": str(cluster.port), **cluster.settings}.items()]
-    write_file(cluster.directory / "fairlead.conf", "\n".join(lines) + "\n", account=account, mode=0o600)
+    own = {**LISTENING, "port": str(cluster.port), **cluster.settings}
+    text = SHARED_SETTINGS.read_text() + "".join(f"{name} = {value}\n" for name, value in own.items())
+    write_file(cluster.directory / "fairlead.conf", text, account=account, mode=0o600)
     return Command(
         part="postgres",
         arguments=(str(binaries() / "postgres"), "-D", str(cluster.directory)),

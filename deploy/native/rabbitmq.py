@@ -31,21 +31,14 @@ NODE = "fairlead@localhost"
 OPEN_FILES_IN_PRODUCTION = 65_536
 OPEN_FILES_AT_LEAST = 4_096
 
-_CONFIG = """\
+# What every Fairlead broker has; where this one listens is added.
+SHARED = Path(__file__).parents[1] / "rabbitmq"
+_OWN_CONFIG = """\
 listeners.tcp.default = 127.0.0.1:{port}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management_port}
-management.rates_mode = none
 load_definitions = {definitions}
-loopback_users = none
-auth_mechanisms.1 = PLAIN
-heartbeat = 20
-max_message_size = 4194304
-vm_memory_high_watermark.absolute = 512MB
-disk_free_limit.absolute = 200MB
-log.console = true
 log.console.level = {log_level}
-log.file = false
 """
 # Two schedulers that sleep when idle: the node shares a small machine with the work that it manages.
 _VM = "+S 2:2 +SDio 4 +sbwt none +sbwtdcpu none +sbwtdio none"
@@ -99,7 +92,7 @@ def prepare(node: Node, definitions: str) -> Command:
     if not cookie.exists():
         write_file(cookie, clock.random_token(), account=account, mode=0o400)
     write_file(node.definitions, definitions, account=account, mode=0o600)
-    write_file(node.directory / "enabled_plugins", "[rabbitmq_management].\n", account=account)
+    write_file(node.directory / "enabled_plugins", (SHARED / "enabled_plugins").read_text(), account=account)
     write_file(node.directory / "rabbitmq.conf", _config(node), account=account)
     return Command(
         part="rabbitmq",
@@ -112,7 +105,8 @@ def prepare(node: Node, definitions: str) -> Command:
 
 
 def _config(node: Node) -> str:
-    return _CONFIG.format(port=node.port, management_port=node.management_port, definitions=node.definitions, log_level=node.log_level)
+    own = _OWN_CONFIG.format(port=node.port, management_port=node.management_port, definitions=node.definitions, log_level=node.log_level)
+    return (SHARED / "rabbitmq.conf").read_text() + own
 
 
 def _environment(node: Node) -> Mapping[str, str]:

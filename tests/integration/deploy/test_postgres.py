@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from deploy.native import ports
 from deploy.native.errors import StackError
 from deploy.native.postgres import PostgresServer, Role, is_ready
 
+SERVICES = ("identity", "catalog", "deployer", "audit")
 ROLES = [Role(name, f"{name}-password", f"{name}-owner-password") for name in ("identity", "catalog")]
 
 
@@ -25,7 +27,7 @@ def server(open_directory: Path) -> Iterator[PostgresServer]:
 
 
 def connect(server: PostgresServer, user: str, password: str, database: str) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(server.cluster.url(user, password, database).replace("+psycopg", ""), autocommit=True)
+    return psycopg.connect(host="127.0.0.1", port=server.cluster.port, user=user, password=password, dbname=database, autocommit=True)
 
 
 def test_a_service_reaches_its_own_database_and_no_other(server: PostgresServer) -> None:
@@ -83,3 +85,32 @@ def test_another_cluster_on_the_port_is_told_from_ours(server: PostgresServer) -
     stranger = type(server.cluster)(server.cluster.directory, server.cluster.port, "another password", {})
     with pytest.raises(StackError, match="another PostgreSQL answers"):
         is_ready(stranger)
+
+
+def grants(server: PostgresServer) -> list[list[tuple[object, ...]]]:
+    """Everything that decides who may do what: roles, databases, schemas."""
+    found = []
+    with server.cluster.connect() as connection:
+        for question in (
+            "SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolcanlogin FROM pg_roles ORDER BY 1",
+            "SELECT datname, datdba::regrole::text, datacl::text FROM pg_database WHERE datallowconn ORDER BY 1",
+        ):
+            found.append(connection.execute(question).fetchall())
+    for database in SERVICES:
+        with server.cluster.connect(database) as connection:
+            found.append(
+                connection.execute("SELECT nspowner::regrole::text, nspacl::text FROM pg_namespace WHERE nspname = 'public'").fetchall()
+            )
+    return found
+
+
+def test_a_container_cluster_gets_the_same_roles_and_rights(server: PostgresServer, open_directory: Path) -> None:
+    container = PostgresServer(open_directory / "container", ports.free_port())
+    container.start()
+    passwords = {f"FAIRLEAD_{name.upper()}_{kind}_PASSWORD": "it's a 'password'" for name in SERVICES for kind in ("DATABASE", "OWNER")}
+    login = {"PGHOST": "127.0.0.1", "PGPORT": str(container.cluster.port), "PGPASSWORD": container.cluster.password}
+    subprocess.run(["deploy/postgres/roles.sh"], env={"PATH": "/usr/bin:/bin", **login, **passwords}, check=True, timeout=60)
+    server.provision([Role(name, "one", "two") for name in SERVICES])
+    assert grants(container) == grants(server)
+    connect(container, "audit", "it's a 'password'", "audit").close()
+    container.stop()
