@@ -248,13 +248,17 @@ def parse_config(raw: object, *, field: str = "config", strict: bool = True) -> 
     return dumped
 
 
-def flatten(messages: object, path: str = "") -> list[FieldError]:
-    """marshmallow's nested messages as one flat list: `config.ports.0.host_port`."""
+def flatten(messages: object, path: str = "", *, inside_value: bool = False) -> list[FieldError]:
+    """marshmallow's nested messages as one flat list: `config.ports.0.host_port`.
+
+    A dictionary's errors stand below `key` or `value`, which are no names of fields; what stands below those is.
+    """
     if isinstance(messages, Mapping):
         found = []
         for key, value in messages.items():
-            deeper = path if key in ("_schema", "key", "value") else f"{path}.{key}" if path else str(key)
-            found += flatten(value, deeper)
+            of_dict = key in ("key", "value") and bool(path) and not inside_value
+            deeper = path if of_dict or key == "_schema" else f"{path}.{key}" if path else str(key)
+            found += flatten(value, deeper, inside_value=of_dict)
         return found
     if isinstance(messages, list):
         return [FieldError(path or "body", _one_line(message)) for message in messages]
