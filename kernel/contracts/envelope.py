@@ -137,7 +137,10 @@ def encode(envelope: Envelope) -> bytes:
         if value is not None:
             document[key] = value
     document["data"] = data
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    if len(body) > LONGEST_BODY_BYTES:
+        raise Invalid([FieldError("data", f"makes the message longer than {LONGEST_BODY_BYTES} bytes")], code="message-invalid")
+    return body
 
 
 class UnknownType(Invalid):
@@ -149,12 +152,16 @@ def peek(body: bytes) -> Mapping[str, Any]:
     if len(body) > LONGEST_BODY_BYTES:
         raise Invalid([FieldError("body", f"is longer than {LONGEST_BODY_BYTES} bytes")], code="message-invalid")
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Invalid([FieldError("body", f"is not JSON: {error}")], code="message-invalid", detail=f"not JSON: {error}") from error
     if not isinstance(document, dict):
         raise Invalid([FieldError("body", "is not a JSON object")], code="message-invalid", detail="not a JSON object")
     return document
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def decode(body: bytes) -> Envelope:
