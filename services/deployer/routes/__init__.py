@@ -2,4 +2,6 @@
 
 from flask_smorest import Blueprint
 
-BLUEPRINTS: tuple[Blueprint, ...] = ()
+from services.deployer.routes import deployments, enroll, nodes
+
+BLUEPRINTS: tuple[Blueprint, ...] = (nodes.blp, enroll.blp, deployments.blp)
