@@ -1,0 +1,1 @@
+"""What identity decides: values and rules without any I/O."""

@@ -1,0 +1,1 @@
+"""What people, teams and the gateway ask of identity: one verb a function."""
