@@ -8,6 +8,7 @@ from uuid import UUID
 from flask import Response, current_app
 from flask.views import MethodView
 from flask_smorest import Blueprint
+from marshmallow import RAISE
 
 from kernel import clock
 from kernel.http import Page, PageArguments, needs, principal
@@ -25,7 +26,7 @@ def _part(name: str) -> Any:  # Flask's extensions hold anything
 
 @blueprint.route("", methods=["GET"])
 @needs("audit", Action.READ)
-@blueprint.arguments(schemas.SearchArguments, location="query")
+@blueprint.arguments(schemas.SearchArguments, location="query", unknown=RAISE)
 @blueprint.response(200, schemas.EntryPageSchema)
 def search(arguments: dict[str, Any], team_id: UUID) -> Page:
     """Search the log, newest first."""
@@ -34,7 +35,7 @@ def search(arguments: dict[str, Any], team_id: UUID) -> Page:
 
 @blueprint.route("/export", methods=["GET"])
 @needs("audit", Action.READ)
-@blueprint.arguments(schemas.ExportArguments, location="query")
+@blueprint.arguments(schemas.ExportArguments, location="query", unknown=RAISE)
 @blueprint.response(
     200, {"type": "string"}, content_type="application/x-ndjson", description="One entry a line (or a CSV row), oldest first"
 )
@@ -49,7 +50,7 @@ def export(arguments: dict[str, Any], team_id: UUID) -> Response:
 
 @blueprint.route("/verify", methods=["GET"])
 @needs("audit", Action.READ)
-@blueprint.arguments(schemas.VerifyArguments, location="query")
+@blueprint.arguments(schemas.VerifyArguments, location="query", unknown=RAISE)
 @blueprint.response(200, schemas.FindingSchema)
 def verify(arguments: dict[str, Filters], team_id: UUID) -> Finding:
     """Recompute the chain and compare it with the signed checkpoints."""
@@ -61,7 +62,7 @@ class Checkpoints(MethodView):
     """Signed checkpoints of the team's chain: keep copies outside."""
 
     @needs("audit", Action.READ)
-    @blueprint.arguments(PageArguments, location="query")
+    @blueprint.arguments(PageArguments, location="query", unknown=RAISE)
     @blueprint.response(200, schemas.CheckpointPageSchema)
     def get(self, arguments: dict[str, Any], team_id: UUID) -> Page:
         """List the checkpoints, newest first."""

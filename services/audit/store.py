@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, text
+from sqlalchemy import ColumnElement, Select, Table, and_, insert, or_, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from services.audit.domain import Checkpoint, Entry, Filters, Tail
 from services.audit.models import CheckpointRow, EntryRow, NodeKeyRow
 
-_ENTRIES = EntryRow.__table__
-_CHECKPOINTS = CheckpointRow.__table__
+_ENTRIES: Table = EntryRow.__table__  # type: ignore[assignment]  # declared as any selectable
+_CHECKPOINTS: Table = CheckpointRow.__table__  # type: ignore[assignment]  # as above
 _ENTRY_FIELDS = [field.name for field in dataclasses.fields(Entry)]
 _CHECKPOINT_FIELDS = [field.name for field in dataclasses.fields(Checkpoint)]
 
@@ -154,7 +154,7 @@ def add_node_keys(session: Session, keys: Sequence[tuple[UUID, UUID, str]]) -> N
     """Remember (node, team, key); one that is known stays."""
     if keys:
         rows = [{"node_id": node, "team_id": team, "verify_key": key} for node, team, key in keys]
-        session.execute(postgresql.insert(NodeKeyRow.__table__).on_conflict_do_nothing(), rows)
+        session.execute(postgresql.insert(NodeKeyRow).on_conflict_do_nothing(), rows)
 
 
 def find_node_keys(session: Session, node_id: UUID) -> list[tuple[UUID, str]]:
