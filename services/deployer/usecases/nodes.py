@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -101,22 +102,16 @@ def _touch(node: Node) -> None:
     node.updated_at = clock.now()
 
 
-class _names_are_unique:  # noqa: N801 - reads as a sentence at its call
+@contextmanager
+def _names_are_unique(db: Database, team_id: UUID) -> Iterator[Session]:
     """A team's session in which a name that is taken is a Conflict."""
-
-    def __init__(self, db: Database, team_id: UUID) -> None:
-        self._context = db.team(team_id)
-
-    def __enter__(self) -> Session:
-        return self._context.__enter__()
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:  # Any: the protocol of context managers
-        try:
-            return self._context.__exit__(kind, error, trace)
-        except IntegrityError as refused:
-            if violated(refused) == "uq_nodes_team_id_name":
-                raise Conflict("name-taken", "Another node of this team has this name.") from refused
-            raise
+    try:
+        with db.team(team_id) as session:
+            yield session
+    except IntegrityError as error:
+        if violated(error) == "uq_nodes_team_id_name":
+            raise Conflict("name-taken", "Another node of this team has this name.") from error
+        raise
 
 
 @dataclass(frozen=True)
