@@ -115,6 +115,8 @@ def _authorization(route: Route, parts: Parts, team_id: UUID | None) -> str | No
         if route.token is Token.OWN:
             return f"Bearer {caller.token}"
         raise Unauthenticated("This token is good for one thing only, and not for this.")
+    # Whoever's rights change is forgotten at once, if somebody listens.
+    parts.live.start()
     return f"Bearer {caller.internal_token(parts.exchange, team_id)}"
 
 

@@ -22,7 +22,9 @@ class Settings:
     audit_url: str = setting("FAIRLEAD_AUDIT_URL", "internal address of audit")
     broker_core_url: str = setting("FAIRLEAD_BROKER_CORE_URL", "AMQP address of the virtual host core, for live events", secret=True)
     public_url: str = setting("FAIRLEAD_PUBLIC_URL", "the address that people type, without a slash at the end")
-    trusted_proxies: tuple[str, ...] = setting("FAIRLEAD_TRUSTED_PROXIES", "networks (CIDR) whose X-Forwarded-For is believed", default=())
+    trusted_proxies: tuple[str, ...] = setting(
+        "FAIRLEAD_GATEWAY_TRUSTED_PROXIES", "networks (CIDR) of proxies before the gateway, whose X-Forwarded-For is believed", default=()
+    )
     largest_body_bytes: int = setting("FAIRLEAD_LARGEST_BODY_BYTES", "a longer request is refused with 413", default=2 * 1024 * 1024)
     upstream_timeout_seconds: float = setting(
         "FAIRLEAD_UPSTREAM_TIMEOUT_SECONDS", "how long a service may be silent during an answer", default=60.0

@@ -19,14 +19,12 @@ from kernel import clock, telemetry
 from kernel.errors import FairleadError, FieldError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from kernel.permissions import Action
 
-PAGE = 200
+_PAGE = 200
 _POLL_SECONDS = 0.5
-_IDLE_POLL_SECONDS = 2.0
-_STATE_SECONDS = 5.0
+_CHECK_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 10.0
 # A stream whose token could not be checked for this long ends.
 _UNCHECKED_SECONDS = 30.0
-_BEFORE_ITS_END = ("preparing", "in-progress")
 _KINDS = ("status", "step", "log")
 # Of a live event's data; before and after stay in the audit log.
 _HIDDEN = ("before", "after", "verify_key", "seal_key", "reason")
@@ -34,7 +32,20 @@ _HIDDEN = ("before", "after", "verify_key", "seal_key", "reason")
 _TEAM = "/api/v1/teams/<uuid:team_id>"
 
 
-@dataclass
+@dataclass(frozen=True)
+class Page:
+    """Some of a deployment's events; `done` says that nothing is being worked on and all was read. Any: JSON."""
+
+    items: list[dict[str, Any]]
+    more: bool
+    done: bool
+    status: str
+
+
+_NOTHING = Page([], more=False, done=False, status="")
+
+
+@dataclass(frozen=True)
 class DeploymentLog:
     """A deployment as its service tells it, asked with the looker's own token each time."""
 
@@ -44,17 +55,12 @@ class DeploymentLog:
     deployment_id: UUID
     attempt: int | None = None
 
-    def state(self) -> dict[str, Any]:
-        """The deployment. Raises what the service refuses with, or Unavailable. Any: JSON."""
-        document = self._ask("")
-        return document if isinstance(document, dict) else {}
-
-    def page(self, after: int) -> list[dict[str, Any]]:
-        """At most PAGE events with a number above `after`, in order. Raises as above."""
+    def page(self, after: int) -> Page:
+        """Events with a number above `after`, in order. Raises what the service refuses with, or Unavailable."""
         only = f"&attempt={self.attempt}" if self.attempt is not None else ""
-        document = self._ask(f"/events?after={after}&limit={PAGE}{only}")
-        items: list[dict[str, Any]] = document["items"]
-        return [item for item in items if number_of(item) > after]
+        document = self._ask(f"/events?after={after}&limit={_PAGE}{only}")
+        items = [item for item in document["items"] if int(item["number"]) > after]
+        return Page(items, bool(document.get("more")), bool(document.get("done")), str(document.get("status")))
 
     def _ask(self, rest: str) -> Any:  # JSON
         token = self.caller.internal_token(self.parts.exchange, self.team_id)
@@ -69,76 +75,48 @@ class DeploymentLog:
         raise Unavailable(f"The deployer answered {status}.", code="deployer-unavailable")
 
 
-def number_of(item: dict[str, Any]) -> int:
-    """An event's number within its deployment. Any: JSON."""
-    return int(item["number"])
-
-
-def is_over(state: dict[str, Any]) -> bool:
-    """Has the deployment's attempt ended? One that was never started has not. Any: JSON."""
-    return state.get("status") not in _BEFORE_ITS_END
-
-
 class DeploymentStream:
-    """The events above `after`, then those that come, then `end`. It ends only after a page that was read after the final state."""
+    """The events above `after`, then those that come, then `end`: the deployer says with a page that nothing follows it."""
 
-    def __init__(self, log: DeploymentLog, live: Subscription, state: dict[str, Any], after: int) -> None:
+    def __init__(self, log: DeploymentLog, live: Subscription, first: Page, after: int) -> None:
         self._log = log
         self._live = live
-        self._state = state
+        self._page: Page | None = first
         self._after = after
-        self._sent_at = self._checked_at = clock.monotonic()
-        self._stated_at = float("-inf")
+        self._sent_at = self._read_at = clock.monotonic()
 
     def __iter__(self) -> Iterator[str]:
         yield "retry: 1000\n\n"
         while True:
             try:
-                fresh, items = self._read()
+                page = self._next_page()
             except Unavailable as error:
-                if clock.monotonic() - self._checked_at > _UNCHECKED_SECONDS:
+                if clock.monotonic() - self._read_at > _UNCHECKED_SECONDS:
                     yield _problem(error)
                     return
-                yield from self._heartbeat()
-                self._live.take(_POLL_SECONDS)
-                continue
+                page = _NOTHING
             except FairleadError as error:
                 yield _problem(error)
                 return
-            yield from map(self._sent, items)
-            if len(items) == PAGE or self._state_is_due:
-                continue
-            if is_over(self._state):
-                if fresh:
-                    yield _sse("end", {"status": self._state.get("status"), "last_attempt": self._state.get("last_attempt")})
-                    return
-                self._stated_at = float("-inf")
-                continue
-            yield from self._heartbeat()
-            if self._live.take(_POLL_SECONDS if self._state.get("status") == "in-progress" else _IDLE_POLL_SECONDS):
-                self._stated_at = float("-inf")
+            yield from map(self._sent, page.items)
+            if page.done:
+                yield _sse("end", {"status": page.status, "attempt": self._log.attempt})
+                return
+            if not page.more:
+                yield from self._heartbeat()
+                self._live.take(_POLL_SECONDS)
 
-    @property
-    def _state_is_due(self) -> bool:
-        return clock.monotonic() - self._stated_at > _STATE_SECONDS
-
-    def _read(self) -> tuple[bool, list[dict[str, Any]]]:
-        """Whether the state was read just now, and then a page. Any: JSON."""
-        fresh = self._state_is_due
-        if fresh:
-            asked_at = clock.monotonic()
-            self._state = self._log.state()
-            self._stated_at = asked_at
-        items = self._log.page(self._after)
-        self._checked_at = clock.monotonic()
-        return fresh, items
+    def _next_page(self) -> Page:
+        page, self._page = self._page, None
+        if page is None:
+            page = self._log.page(self._after)
+            self._read_at = clock.monotonic()
+        return page
 
     def _sent(self, item: dict[str, Any]) -> str:
-        self._after = number_of(item)
+        self._after = int(item["number"])
         self._sent_at = clock.monotonic()
         kind = str(item.get("kind"))
-        if kind == "status":
-            self._stated_at = float("-inf")
         return _sse(kind if kind in _KINDS else "step", item, number=self._after)
 
     def _heartbeat(self) -> Iterator[str]:
@@ -152,8 +130,8 @@ def team_events(check: Callable[[], object], live: Subscription) -> Iterator[str
     yield "retry: 1000\n\n"
     checked_at = sent_at = clock.monotonic()
     while True:
-        taken = live.take(_STATE_SECONDS)
-        if clock.monotonic() - checked_at >= _STATE_SECONDS:
+        taken = live.take(_CHECK_SECONDS)
+        if clock.monotonic() - checked_at >= _CHECK_SECONDS:
             try:
                 check()
                 checked_at = clock.monotonic()
@@ -189,10 +167,14 @@ def add_routes(app: Flask, parts: Parts) -> None:
     def deployment_stream(team_id: UUID, deployment_id: UUID) -> Response:
         log = DeploymentLog(parts, find_caller(parts.trusted), team_id, deployment_id, _number("attempt", request.args.get("attempt")))
         after = _number("Last-Event-ID", request.headers.get("Last-Event-ID") or request.args.get("after")) or 0
-        state = log.state()
         opened = ExitStack()
         live = opened.enter_context(parts.live.subscribe(team_id, lambda event: _is_about(event, str(deployment_id))))
-        return _stream(DeploymentStream(log, live, state, after), opened)
+        # Subscribed first, then read: what happens in between wakes the stream. A refusal is an answer of its own.
+        with ExitStack() as on_refusal:
+            on_refusal.push(opened)
+            first = log.page(after)
+            on_refusal.pop_all()
+        return _stream(DeploymentStream(log, live, first, after), opened)
 
     @app.get(f"{_TEAM}/events/stream")
     @names("events:read")
@@ -224,7 +206,7 @@ def _is_about(event: Event, deployment_id: str) -> bool:
 def _number(field: str, text: str | None) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise Invalid([FieldError(field, "must be a number")])
     return int(text)
 
