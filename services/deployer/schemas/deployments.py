@@ -263,7 +263,7 @@ class SecretsPutSchema(Schema):
         return {"secrets": data}
 
 
-class SecretSchema(Schema):
+class SecretStateSchema(Schema):
     """A secret's name and whether it is set; never its value."""
 
     name = fields.String(required=True)
@@ -278,7 +278,7 @@ class SecretSchema(Schema):
 class SecretsSchema(Schema):
     """Clients that seal by themselves need the node's key, and team, node and name inside the box."""
 
-    items = fields.List(fields.Nested(SecretSchema), required=True)
+    items = fields.List(fields.Nested(SecretStateSchema), required=True)
     seal_key = fields.String(allow_none=True)
     node_id = fields.UUID(required=True)
     team_id = fields.UUID(required=True)

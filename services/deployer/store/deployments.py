@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from kernel import clock
@@ -74,7 +75,7 @@ def latest_of_version_at_each_place(session: Session, version_id: UUID) -> list[
     query = (
         select(Deployment)
         .where(Deployment.version_id == version_id)
-        .distinct(Deployment.node_id, Deployment.prefix)
+        .ext(distinct_on(Deployment.node_id, Deployment.prefix))
         .order_by(Deployment.node_id, Deployment.prefix, Deployment.id.desc())
     )
     return list(session.scalars(query))

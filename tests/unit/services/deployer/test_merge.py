@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 
 from services.deployer.domain.merge import bundle_conflicts, merge, render
 
-RULES: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "fixtures/rules/deployments.yaml").read_text())[
-    "merge"
-]
+RULES: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "fixtures/rules/deployments.yaml").read_text())["merge"]
 
 TEXTS = st.sampled_from(["one", "two", "three"])
 NAMES = st.sampled_from(["A", "B", "C"])
@@ -80,9 +78,7 @@ def test_every_key_has_the_value_of_the_nearest_layer_that_speaks_of_it(
 
 
 @given(LAYERS, LAYERS)
-def test_merging_leaves_its_layers_as_they_were_and_holds_no_null(
-    image: dict[str, Any], instance: dict[str, Any]
-) -> None:
+def test_merging_leaves_its_layers_as_they_were_and_holds_no_null(image: dict[str, Any], instance: dict[str, Any]) -> None:
     before = repr((image, instance))
     result = merge(image, instance=instance)
     assert repr((image, instance)) == before
@@ -91,9 +87,7 @@ def test_merging_leaves_its_layers_as_they_were_and_holds_no_null(
 
 
 @given(LAYERS, LAYERS, LAYERS)
-def test_bundles_that_do_not_conflict_may_stand_in_any_order(
-    one: dict[str, Any], two: dict[str, Any], deployment: dict[str, Any]
-) -> None:
+def test_bundles_that_do_not_conflict_may_stand_in_any_order(one: dict[str, Any], two: dict[str, Any], deployment: dict[str, Any]) -> None:
     def normal(config: dict[str, Any]) -> dict[str, Any]:
         return config | {"ports": sorted(config.get("ports", []), key=str)}
 
@@ -109,9 +103,7 @@ def test_one_bundle_never_conflicts_and_equal_ones_neither(bundle: dict[str, Any
 
 
 def test_a_bundle_that_empties_a_field_conflicts_with_one_that_fills_it() -> None:
-    assert [one.path for one in bundle_conflicts([{"environment": None}, {"environment": {"A": "x"}}])] == [
-        "environment.A"
-    ]
+    assert [one.path for one in bundle_conflicts([{"environment": None}, {"environment": {"A": "x"}}])] == ["environment.A"]
 
 
 def test_templates_are_filled_in_wherever_text_stands() -> None:

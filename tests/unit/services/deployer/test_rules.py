@@ -32,11 +32,7 @@ def test_any_other_prefix_is_rejected(prefix: str) -> None:
 
 
 def rows(table: str) -> list[tuple[VersionType, Status, bool]]:
-    return [
-        (VersionType(kind), Status(status), allowed)
-        for kind, line in RULES[table].items()
-        for status, allowed in line.items()
-    ]
+    return [(VersionType(kind), Status(status), allowed) for kind, line in RULES[table].items() for status, allowed in line.items()]
 
 
 @pytest.mark.parametrize(("kind", "status", "allowed"), rows("mutable"))
@@ -82,17 +78,12 @@ def test_the_rules_say_whom_protection_stops(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize("row", RULES["on_success"], ids=lambda row: row["name"])
 def test_the_rules_say_what_a_success_does_to_the_others(row: dict[str, Any]) -> None:
     x = Ran(row["x"]["project"], VersionType(row["x"]["type"]), row["x"]["seq"])
-    others = {
-        one["id"]: Standing(one["project"], VersionType(one["type"]), one["seq"], Status(one["status"]))
-        for one in row["others"]
-    }
+    others = {one["id"]: Standing(one["project"], VersionType(one["type"]), one["seq"], Status(one["status"])) for one in row["others"]}
     assert rules.after_success(x, others) == {key: Status(status) for key, status in row["then"].items()}
 
 
 @given(RAN, st.dictionaries(st.integers(), STANDING))
-def test_after_a_success_nothing_else_is_successful_and_told_twice_it_changes_nothing(
-    x: Ran, others: dict[int, Standing]
-) -> None:
+def test_after_a_success_nothing_else_is_successful_and_told_twice_it_changes_nothing(x: Ran, others: dict[int, Standing]) -> None:
     after = rules.after_success(x, others)
     assert after.keys() == others.keys()
     assert Status.SUCCESSFUL not in after.values()
@@ -109,9 +100,7 @@ def test_what_never_ran_is_never_changed_by_anothers_success(x: Ran, others: dic
 
 
 @given(RAN, st.dictionaries(st.integers(), STANDING))
-def test_only_a_newer_incremental_version_of_the_same_project_is_downgraded(
-    x: Ran, others: dict[int, Standing]
-) -> None:
+def test_only_a_newer_incremental_version_of_the_same_project_is_downgraded(x: Ran, others: dict[int, Standing]) -> None:
     after = rules.after_success(x, others)
     for key, one in others.items():
         if after[key] is Status.DOWNGRADED and one.status is not Status.DOWNGRADED:
@@ -120,9 +109,7 @@ def test_only_a_newer_incremental_version_of_the_same_project_is_downgraded(
 
 
 @given(KINDS, st.sampled_from(Status))
-def test_nothing_in_progress_may_be_touched_and_all_that_is_mutable_may_be_started(
-    kind: VersionType, status: Status
-) -> None:
+def test_nothing_in_progress_may_be_touched_and_all_that_is_mutable_may_be_started(kind: VersionType, status: Status) -> None:
     if status is Status.IN_PROGRESS:
         assert not any((rules.is_mutable(kind, status), rules.is_startable(kind, status), rules.is_deletable(status)))
     if rules.is_mutable(kind, status):

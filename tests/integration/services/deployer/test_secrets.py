@@ -1,0 +1,86 @@
+"""Secrets of deployments: sealed on arrival, and never seen again."""
+
+from __future__ import annotations
+
+import base64
+
+from sqlalchemy import text
+
+from kernel import signing
+from tests.integration.services.deployer.world import World
+
+CANARY = "canary-9f3b1c"
+API = {"name": "api", "config": {"secrets": {"KEY": {}, "OPTIONAL": {"required": False, "as": "file"}}}}
+
+
+def everything(world: World) -> str:
+    """All text and bytes in the database."""
+    found = ""
+    with world.db.system() as session:
+        for table in ("secrets", "outbox", "deployments", "deployment_events", "attempts", "idempotency_keys", "instances"):
+            for row in session.execute(text(f"SELECT to_jsonb(t)::text FROM {table} AS t")):
+                found += row[0]
+        for row in session.execute(text("SELECT body FROM outbox")):
+            found += bytes(row[0]).decode()
+    return found
+
+
+def test_a_value_is_sealed_to_the_node_and_stands_nowhere_in_plain(world: World) -> None:
+    made = world.deploy(world.catalog.add(API))
+    where = f"/deployments/{made['id']}/secrets"
+    shown = world.me.call("PUT", where, {"KEY": {"value": CANARY}})
+    assert [(one["name"], one["set"], one["required"], one["usable"]) for one in shown["items"]] == [
+        ("KEY", True, True, True),
+        ("OPTIONAL", False, False, False),
+    ]
+    assert shown["seal_key"] == signing.to_text(world.node_key.public_key)
+    world.start(made)
+    assert CANARY not in everything(world)
+    assert CANARY not in str(world.me.call("GET", where))
+    assert base64.b64encode(CANARY.encode()).decode() not in everything(world)
+    with world.db.system() as session:
+        sealed = session.execute(text("SELECT sealed FROM secrets")).scalar_one()
+    assert sealed not in str(shown)
+    assert signing.open_sealed(world.node_key, sealed, team=str(world.team), node=str(world.node), name="KEY") == CANARY
+    assert "secrets.set" in world.names()
+
+
+def test_a_box_that_the_client_sealed_is_kept_as_it_is(world: World) -> None:
+    made = world.deploy(world.catalog.add(API))
+    box = signing.seal(world.node_key.public_key, team=str(world.team), node=str(world.node), name="KEY", value=CANARY)
+    world.me.call("PUT", f"/deployments/{made['id']}/secrets", {"KEY": {"sealed": box}})
+    with world.db.system() as session:
+        assert session.execute(text("SELECT sealed FROM secrets")).scalar_one() == box
+
+
+def test_a_null_takes_one_away_and_the_others_stay(world: World) -> None:
+    made = world.deploy(world.catalog.add(API))
+    where = f"/deployments/{made['id']}/secrets"
+    world.me.call("PUT", where, {"KEY": {"value": "a"}, "OPTIONAL": {"value": "b"}})
+    shown = world.me.call("PUT", where, {"OPTIONAL": None})
+    assert {one["name"]: one["set"] for one in shown["items"]} == {"KEY": True, "OPTIONAL": False}
+
+
+def test_wrong_secrets_are_named_and_their_values_are_not_repeated(world: World) -> None:
+    made = world.deploy(world.catalog.add(API))
+    where = f"/deployments/{made['id']}/secrets"
+    for body, field in (
+        ({"1X": {"value": CANARY}}, "secrets.1X"),
+        ({"KEY": {"value": CANARY, "sealed": "eA=="}}, "KEY"),
+        ({"KEY": {}}, "KEY"),
+        ({"KEY": {"sealed": CANARY}}, "KEY.sealed"),
+        ({"KEY": {"value": [CANARY]}}, "secrets.KEY.value"),
+        ({"KEY": CANARY}, "secrets.KEY"),
+    ):
+        answer = world.me.call("PUT", where, body, status=422)
+        assert [one["field"] for one in answer["errors"]] == [field]
+        assert CANARY not in str(answer)
+
+
+def test_a_node_without_keys_can_have_no_secrets_yet(world: World) -> None:
+    node = world.add_node("bare")
+    made = world.deploy(world.catalog.add(API), node_id=str(node))
+    where = f"/deployments/{made['id']}/secrets"
+    assert world.me.call("PUT", where, {"KEY": {"value": "x"}}, status=409)["code"] == "node-not-enrolled"
+    assert world.me.call("GET", where)["items"] == []
+    assert world.me.call("POST", f"/deployments/{made['id']}/start", {}, status=409)["code"] == "node-not-connected"

@@ -1,0 +1,119 @@
+"""How attempts end, on a real database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from kernel import clock
+from kernel.contracts.agent import ContainerOutcome
+from kernel.contracts.catalog import VersionIncreased
+from kernel.contracts.envelope import Envelope
+from services.deployer.domain.states import EventKind
+from services.deployer.store.events import NewEvent, append_events
+from services.deployer.store.places import lock_place, raise_generation
+from services.deployer.usecases.copy_on_increase import copy_on_increase
+from tests.integration.services.deployer.world import World
+
+WEB = {"name": "web"}
+
+
+def fence(world: World, prefix: str = "shop") -> None:
+    with world.db.system() as session:
+        raise_generation(session, lock_place(session, team_id=world.team, node_id=world.node, prefix=prefix))
+
+
+def test_an_end_is_told_once_however_often_it_is_reported(world: World) -> None:
+    made = world.deploy(world.catalog.add(WEB))
+    attempt = world.start(made)
+    assert world.settle(attempt, containers=[ContainerOutcome(name="web", action="created")], seconds={"pull": 1.5}) is True
+    assert world.settle(attempt) is False
+    assert world.settle(attempt, "failed") is False
+    last = world.get(made)["last_attempt"]
+    assert (last["outcome"], last["containers"][0]["action"], last["seconds"]) == ("succeeded", "created", {"pull": 1.5})
+    assert world.names() == ["deployment.created", "deployment.started", "deployment.succeeded"]
+
+
+def test_an_unknown_attempt_changes_nothing(world: World) -> None:
+    assert world.settle({"id": str(clock.new_id())}) is False
+
+
+def test_a_failure_changes_only_the_deployment_itself(world: World) -> None:
+    project = clock.new_id()
+    first = world.run(world.catalog.add(WEB, project=project))
+    second = world.deploy(world.catalog.add(WEB, seq=2, project=project))
+    assert world.settle(world.start(second), "failed", code="unhealthy", detail="web never became healthy")
+    assert (world.get(first)["status"], world.get(second)["status"]) == ("successful", "failed")
+    assert world.get(second)["last_attempt"]["detail"] == "web never became healthy"
+    assert world.names()[-1] == "deployment.failed"
+
+
+def test_a_late_success_with_nothing_newer_corrects_a_timeout(world: World) -> None:
+    project = clock.new_id()
+    first = world.run(world.catalog.add(WEB, project=project))
+    second = world.deploy(world.catalog.add(WEB, seq=2, project=project))
+    attempt = world.start(second)
+    fence(world)
+    assert world.settle(attempt, "timed-out", code="timed-out")
+    assert world.settle(attempt, "failed") is False
+    assert (world.get(first)["status"], world.get(second)["status"]) == ("successful", "failed")
+    assert world.settle(attempt) is True
+    assert (world.get(first)["status"], world.get(second)["status"]) == ("obsolete", "successful")
+    assert world.names()[-2:] == ["deployment.corrected", "deployment.obsoleted"]
+    assert world.settle(attempt) is False
+
+
+def test_a_late_success_with_something_newer_at_the_place_corrects_nothing(world: World) -> None:
+    first, second = world.deploy(world.catalog.add(WEB)), world.deploy(world.catalog.add(WEB))
+    attempt = world.start(first)
+    fence(world)
+    assert world.settle(attempt, "timed-out")
+    world.start(second)
+    assert world.settle(attempt) is False
+    assert (world.get(first)["status"], world.get(second)["status"]) == ("failed", "in-progress")
+
+
+def test_a_success_at_another_place_touches_nothing_here(world: World) -> None:
+    version = world.catalog.add(WEB)
+    here = world.run(version, prefix="a")
+    world.run(version, prefix="b")
+    assert world.get(here)["status"] == "successful"
+
+
+def test_events_are_numbered_without_a_gap(world: World) -> None:
+    made = world.deploy(world.catalog.add(WEB))
+    at = clock.now()
+    steps = [NewEvent(kind=EventKind.STEP, at=at + timedelta(seconds=n), attempt=1, message=str(n)) for n in range(3)]
+    with world.db.system() as session:
+        assert append_events(session, UUID(made["id"]), steps) == 3
+        assert append_events(session, UUID(made["id"]), steps) == 6
+        assert append_events(session, clock.new_id(), steps) == 0
+    assert [one["number"] for one in world.events(made)["items"]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_increased_version_copies_the_latest_deployment_of_each_place_once(world: World) -> None:
+    parent = world.catalog.add(WEB)
+    made = world.run(parent, config={"environment": {"A": "1"}})
+    world.deploy(parent, prefix="two")
+    child, image = clock.new_id(), clock.new_id()
+    told = VersionIncreased(
+        resource_type="version",
+        resource_id=str(child),
+        project_id=UUID(made["project_id"]),
+        parent_id=UUID(parent),
+        version_id=child,
+        version_name="1.2.0",
+        version_seq=2,
+        auto_copy=True,
+        image_ids={made["instances"][0]["image_id"]: str(image)},
+    )
+    event = Envelope(type="catalog.version.increased.v1", source="catalog", data=told, team=world.team)
+    for expected in (2, 0):
+        with world.db.system() as session:
+            assert copy_on_increase(session, event) == expected
+    copies = world.me.call("GET", f"/deployments?version={child}")["items"]
+    assert {(one["prefix"], one["status"], one["version_name"]) for one in copies} == {
+        ("shop", "preparing", "1.2.0"),
+        ("two", "preparing", "1.2.0"),
+    }
+    assert {one["instances"][0]["image_id"] for one in copies} == {str(image)}
