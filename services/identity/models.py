@@ -7,6 +7,7 @@ Tables about people (users, sessions, tokens of people, keys, throttles) belong 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text, func, text
@@ -14,7 +15,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from kernel.db import new_base
 
-Base = new_base()
+if TYPE_CHECKING:
+    # mypy takes no base class that a function returns.
+    from sqlalchemy.orm import DeclarativeBase as Base
+else:
+    Base = new_base()
 
 _NOW = func.now()
 

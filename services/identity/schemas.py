@@ -252,10 +252,15 @@ class NewInvitationSchema(InvitationSchema):
     link = fields.String(required=True, allow_none=True)
 
 
+def _check_scope(scope: str) -> None:
+    if not is_scope(scope) or scope.startswith(":"):
+        raise ValidationError("Must be read, deploy, write or admin, alone or behind a resource type: deployments:deploy.")
+
+
 class CreateTokenSchema(Incoming):
     name = _name(required=True)
     scopes = fields.List(
-        fields.String(validate=lambda scope: _check_scope(scope)),
+        fields.String(validate=_check_scope),
         required=True,
         validate=validate.Length(1, tokens.MOST_SCOPES),
     )
@@ -265,11 +270,6 @@ class CreateTokenSchema(Incoming):
     def _once_each(self, data: dict[str, Any], **_: object) -> dict[str, Any]:
         data["scopes"] = list(dict.fromkeys(data["scopes"]))
         return data
-
-
-def _check_scope(scope: str) -> None:
-    if not is_scope(scope):
-        raise ValidationError("Must be read, deploy, write or admin, alone or behind a resource type: deployments:deploy.")
 
 
 class CreateTeamTokenSchema(CreateTokenSchema):

@@ -31,14 +31,15 @@ _OF_SESSION = text("""
 SELECT u.id, u.name, u.email, m.role FROM sessions s JOIN users u ON u.id = s.user_id
 LEFT JOIN memberships m ON m.user_id = u.id AND m.team_id = :team
 WHERE s.id = :id AND u.id = :user AND s.ended_at IS NULL AND s.expires_at > now()""")
-_LATELY = "coalesce(t.last_used_at > now() - interval '60 seconds', false)"
-_OF_PERSONAL_TOKEN = text(f"""
-SELECT u.id, u.name, u.email, m.role, t.scopes, t.secret_hash, t.name AS token_name, {_LATELY} AS lately
+_OF_PERSONAL_TOKEN = text("""
+SELECT u.id, u.name, u.email, m.role, t.scopes, t.secret_hash, t.name AS token_name,
+  coalesce(t.last_used_at > now() - interval '60 seconds', false) AS lately
 FROM personal_tokens t JOIN users u ON u.id = t.user_id
 LEFT JOIN memberships m ON m.user_id = u.id AND m.team_id = :team
 WHERE t.id = :id AND (t.expires_at IS NULL OR t.expires_at > now())""")
-_OF_TEAM_TOKEN = text(f"""
-SELECT t.id, t.name, t.role, t.scopes, t.secret_hash, t.team_id, {_LATELY} AS lately
+_OF_TEAM_TOKEN = text("""
+SELECT t.id, t.name, t.role, t.scopes, t.secret_hash, t.team_id,
+  coalesce(t.last_used_at > now() - interval '60 seconds', false) AS lately
 FROM team_tokens t WHERE t.id = :id AND (t.expires_at IS NULL OR t.expires_at > now())""")
 
 

@@ -77,6 +77,6 @@ def tell_teams(session: Session, name: str, thing: Thing, facts: Facts, user_id:
 
     People who do not exist cost the same query as those who do.
     """
-    mine = teams.ids_of_person(session, user_id or UUID(int=0))
+    mine: list[UUID | None] = [*teams.ids_of_person(session, user_id or UUID(int=0))]
     for team in mine or [None]:
         tell(session, name, thing, facts, team=team, **more)

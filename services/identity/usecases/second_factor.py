@@ -48,7 +48,7 @@ def start(parts: Parts, who: Principal, password: str) -> Setup:
             raise Conflict("second-factor-set", "A second factor is set already. Switch it off first.")
         user.totp_sealed = parts.ring.encrypt(secret.encode(), _context(user.id))
         user.totp_step = None
-        return Setup(secret, pyotp.TOTP(secret).provisioning_uri(user.email, issuer_name="Fairlead"))
+        return Setup(secret, pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name="Fairlead"))
 
 
 def confirm(parts: Parts, who: Principal, code: str) -> list[str]:

@@ -143,13 +143,8 @@ def end_session(parts: Parts, who: Principal, session_id: UUID) -> None:
     """End one of one's own sessions. Raises NotFound."""
     with parts.db.system() as session:
         begun = store.find(session, session_id, lock=True)
-        if begun is None or begun.user_id != who.id or not store.end(session, session_id, "ended by its person", clock.now()):
+        why = "ended by its person"
+        if begun is None or begun.user_id != who.id or not store.end(session, session_id, why, clock.now()):
             raise NotFound("session")
-        events.tell_teams(
-            session,
-            "session.ended",
-            Thing("session", session_id, who.email or ""),
-            events.by_principal(who),
-            who.id,
-            reason="ended by its person",
-        )
+        thing = Thing("session", session_id, who.email or "")
+        events.tell_teams(session, "session.ended", thing, events.by_principal(who), who.id, reason=why)

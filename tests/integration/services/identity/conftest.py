@@ -113,7 +113,7 @@ class Identity:
         """Rows as the system sees them. Any: whatever was asked."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute("SELECT set_config('app.scope', 'system', false)")
-            cursor = connection.execute(query, values)  # type: ignore[arg-type]  # a literal in each test
+            cursor = connection.execute(query, values)
             return cursor.fetchall() if cursor.description else []
 
     def events(self, name: str = "") -> list[Envelope]:
