@@ -1,0 +1,44 @@
+"""What the deployer asks on behalf of whoever deploys. Not proxied by the gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask_smorest import Blueprint
+
+from kernel.http import needs, principal
+from kernel.permissions import Action
+from services.catalog.routes import render
+from services.catalog.routes.parts import Json, browser, db, vault
+from services.catalog.schemas import internal as schemas
+from services.catalog.usecases import pinning, versions
+from services.catalog.usecases.pinning import PinOrder
+
+blueprint = Blueprint(
+    "internal", __name__, url_prefix="/internal/teams/<uuid:team_id>/versions/<uuid:version_id>", description="For the deployer"
+)
+Fields = dict[str, Any]  # what a schema has checked
+
+
+@blueprint.get("")
+@needs("versions", Action.READ)
+@blueprint.response(200, schemas.ContentSchema)
+def get_content(team_id: UUID, version_id: UUID) -> Json:
+    return render.content(versions.find(db(), principal(), version_id))
+
+
+@blueprint.post("/pin")
+@needs("versions", Action.READ)
+@blueprint.arguments(schemas.PinArguments)
+@blueprint.response(200, schemas.PinnedSchema)
+def pin_version(body: Fields, team_id: UUID, version_id: UUID) -> Json:
+    return render.pinned(pinning.pin(db(), principal(), vault(), browser(), version_id, PinOrder(**body)))
+
+
+@blueprint.post("/release")
+@needs("versions", Action.READ)
+@blueprint.arguments(schemas.ReleaseArguments)
+@blueprint.response(204)
+def release_version(body: Fields, team_id: UUID, version_id: UUID) -> None:
+    pinning.release(db(), principal(), version_id, body["deployment_id"])

@@ -1,0 +1,1 @@
+"""Queries of the catalog: rows in, values out. Nothing here commits."""

@@ -1,0 +1,1 @@
+"""What can be done with the catalog: one verb a function, each a transaction of its own."""
