@@ -116,6 +116,21 @@ install_python() {
   say "✓ .venv is ready"
 }
 
+# The gateway hands this file to new nodes; it is made again when something in it has changed.
+build_wheel() {
+  local newest
+  newest=$(compgen -G "$root/dist/fairlead-*.whl" | head -n 1 || true)
+  if [ -n "$newest" ] && [ -z "$(find pyproject.toml kernel agent cli gateway services -newer "$newest" \( -name '*.py' -o -name '*.toml' -o -type d \) \
+    -not -path '*/__pycache__*' -print -quit)" ]; then return; fi
+  "$venv/bin/python" -m hatchling build -t wheel -d "$root/dist.new" >>"$log" 2>&1 || fail "building the wheel"
+  mkdir -p "$root/dist"
+  rm -f "$root"/dist/fairlead-*.whl
+  mv "$root"/dist.new/*.whl "$root/dist/"
+  rmdir "$root/dist.new"
+  touch "$root"/dist/*.whl
+  say "✓ the wheel for agents is built"
+}
+
 mkdir -p "$run/logs"
 read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
 if [ "${1:-}" = --python-only ]; then
@@ -133,3 +148,4 @@ if [ ${#packages[@]} -gt 0 ]; then
   fi
 fi
 install_python
+if [ "${1:-}" != --python-only ]; then build_wheel; fi

@@ -75,6 +75,11 @@ class Layout:
         return self.run / "secrets"
 
     @property
+    def environments(self) -> Path:
+        """What each process of ours finds in its environment, secrets included."""
+        return self.secrets / "environments"
+
+    @property
     def ports(self) -> Path:
         return self.run / "ports.json"
 
@@ -120,5 +125,6 @@ class Layout:
         make_directory(self.run)
         make_directory(self.logs)
         make_directory(self.secrets, account=self.account, mode=0o700)
+        make_directory(self.environments, account=self.account, mode=0o700)
         if self.state != self.run:
             make_directory(self.state)

@@ -85,7 +85,7 @@ def services(stack: Stack) -> list[Program]:
     """Fairlead's own processes: a web process and a worker for each service, and the gateway."""
     webs = [_web(stack, service, f"{service}-web") for service in DATABASES]
     workers = [_worker(stack, service) for service in DATABASES]
-    return [Program(command, SERVICES) for command in (*webs, _web(stack, "gateway", "gateway"), *workers)]
+    return [Program(command, SERVICES, holds_secrets=True) for command in (*webs, _web(stack, "gateway", "gateway"), *workers)]
 
 
 def _python_environment(stack: Stack) -> dict[str, str]:

@@ -29,6 +29,7 @@ from deploy.native.supervisor import SERVERS, SERVICES, Program, Supervisor
 READY_SECONDS = 60
 PATIENCE_SECONDS = 8  # with a program that ends again and again
 AGENT_SECONDS = 60
+GRACE_SECONDS = 2  # for what ends by itself when its server has ended
 
 
 @contextmanager
@@ -79,7 +80,7 @@ class Operator:
         """The stack as it runs, or one that was just started."""
         if self.supervisor.pid() is not None:
             stack = self._load()
-            if not supervisor.save(self.layout, self._render(stack, with_docker=self._has_own_docker())):
+            if not supervisor.save(self.layout, self._programs(stack, with_docker=self._has_own_docker())):
                 return stack
             self.report.warn("the settings have changed since it was started; it is started anew")
             self._stop_everything()
@@ -93,16 +94,15 @@ class Operator:
             self.report.warn(note)
         ports.save(self.layout.ports, choice.ports)
         stack = self._load()
-        supervisor.save(self.layout, self._render(stack, with_docker=programs.may_start_docker(self.environ)))
+        supervisor.save(self.layout, self._programs(stack, with_docker=programs.may_start_docker(self.environ)))
         self.supervisor.start()
         return stack
 
     def _load(self) -> Stack:
         return Stack(self.layout, ports.load(self.layout.ports), keys.load_or_make(self.layout), self.environ)
 
-    def _render(self, stack: Stack, *, with_docker: bool) -> str:
-        listed = [*programs.servers(stack, with_docker=with_docker), *programs.services(stack)]
-        return supervisor.render(self.layout, listed)
+    def _programs(self, stack: Stack, *, with_docker: bool) -> list[Program]:
+        return [*programs.servers(stack, with_docker=with_docker), *programs.services(stack)]
 
     def _has_own_docker(self) -> bool:
         return self.supervisor.state("docker") is not None
@@ -210,19 +210,19 @@ class Operator:
         self.report.step("servers are stopped")
 
     def _clear_leftovers(self) -> None:
-        """Ends what outlived a supervisor that was killed: politely first, in the order that loses nothing."""
-        found = supervisor.marked_processes(self.layout)
-        if not found:
+        """Ends what outlived a supervisor that was killed: politely first, then by force."""
+        _gone, left = psutil.wait_procs(supervisor.marked_processes(self.layout), timeout=GRACE_SECONDS)
+        if not left:
             return
-        for process in found:
+        for process in left:
             _quietly(process.terminate)
-        _gone, alive = psutil.wait_procs(found, timeout=20)
+        _gone, alive = psutil.wait_procs(left, timeout=20)
         for process in alive:
             _quietly(process.kill)
         _gone, alive = psutil.wait_procs(alive, timeout=10)
         if alive:
             raise StackError("stack", f"cannot end processes {', '.join(str(process.pid) for process in alive)}")
-        self.report.warn(f"ended {len(found)} processes that an earlier stack had left")
+        self.report.warn(f"ended {len(left)} processes that an earlier stack had left")
 
     # -- the rest ---------------------------------------------------------------------------------------------------
 
@@ -299,11 +299,10 @@ def readiness(port: int) -> list[str]:
 
 def _reasons(body: bytes) -> list[str]:
     try:
-        document = json.loads(body)
-    except ValueError:
+        parts = json.loads(body).get("parts", {})
+    except (ValueError, AttributeError):
         return []
-    parts = document.get("parts", document) if isinstance(document, dict) else {}
-    return [f"{name}: {state}" for name, state in parts.items() if state not in ("ready", "ok", True)]
+    return [f"{name}: {part.get('reason', 'not ready')}" for name, part in parts.items() if not part.get("ready")]
 
 
 def agent_processes(layout: Layout) -> list[tuple[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -36,6 +37,7 @@ class Program:
     command: Command
     group: str
     starts_itself: bool = False
+    holds_secrets: bool = False  # its environment goes into a file of its own; the command is then a Python module's
 
     @property
     def name(self) -> str:
@@ -73,12 +75,26 @@ def _environment(values: Mapping[str, str]) -> str:
     return ",".join(f'{name}="{value.replace("%", "%%")}"' for name, value in sorted(values.items()))
 
 
+def environment_file(layout: Layout, program: Program) -> Path:
+    """Where the environment of a program with secrets stands."""
+    return layout.environments / f"{program.name}.json"
+
+
+def _start(layout: Layout, program: Program) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The command line and the environment that supervisord is told."""
+    command = program.command
+    if program.holds_secrets:
+        become = (command.arguments[0], "-m", "deploy.native.become", str(environment_file(layout, program)))
+        return (*become, *command.arguments[2:]), {MARK: str(layout.run)}
+    return command.arguments, {**command.environment, MARK: str(layout.run)}
+
+
 def _section(layout: Layout, program: Program) -> str:
     command = program.command
-    environment = {**command.environment, MARK: str(layout.run)}
+    arguments, environment = _start(layout, program)
     lines = [
         f"[program:{program.name}]",
-        "command=" + " ".join(f'"{_escape(argument)}"' for argument in command.arguments),
+        "command=" + " ".join(f'"{_escape(argument)}"' for argument in arguments),
         f"directory={_escape(str(command.directory))}",
         f"environment={_environment(environment)}",
         *([f"user={command.account}"] if command.account else []),
@@ -98,7 +114,7 @@ def _section(layout: Layout, program: Program) -> str:
 
 
 def render(layout: Layout, programs: Sequence[Program]) -> str:
-    """supervisord.conf. It holds passwords: keep it in a file that only its reader may open."""
+    """supervisord.conf. No secret stands in it: `save` puts those into files of their own."""
     groups = {program.group: [p.name for p in programs if p.group == program.group] for program in programs}
     path = _escape(str(layout.supervisor_socket))
     head = [
@@ -234,12 +250,21 @@ def _state(row: Mapping[str, object]) -> State:
     )
 
 
-def save(layout: Layout, text: str) -> bool:
-    """Writes supervisord.conf; True when it differs from what was there."""
-    path = layout.supervisor_config
+def save(layout: Layout, programs: Sequence[Program]) -> bool:
+    """Writes supervisord.conf and the environments; True when any differs from what was there."""
+    changed = _write(layout.supervisor_config, render(layout, programs), account=None)
+    for program in programs:
+        if program.holds_secrets:
+            environment = {**program.command.environment, MARK: str(layout.run)}
+            text = json.dumps(environment, indent=1, sort_keys=True) + "\n"
+            changed |= _write(environment_file(layout, program), text, account=program.command.account)
+    return changed
+
+
+def _write(path: Path, text: str, *, account: str | None) -> bool:
     if path.exists() and path.read_text() == text:
         return False
-    write_file(path, text, mode=0o600)
+    write_file(path, text, account=account, mode=0o600)
     return True
 
 

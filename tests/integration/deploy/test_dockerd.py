@@ -28,7 +28,7 @@ class Supervised:
 
     def start(self) -> None:
         program = Program(dockerd.prepare(self.engine), SERVERS, starts_itself=True)
-        supervisor.save(self.layout, supervisor.render(self.layout, [program]))
+        supervisor.save(self.layout, [program])
         self.control.start()
         eventually(lambda: dockerd.answers(self.engine.socket), seconds=30)
 

@@ -43,8 +43,16 @@ def quiet() -> Report:
     return Report(Console(file=StringIO(), width=200))
 
 
-def start(stack: Stack) -> Supervisor:
+def web(stack: Stack) -> Program:
+    """A program of ours in small: a Python module with a secret in its environment."""
+    module = ("-m", "http.server", "--bind", "127.0.0.1", str(stack.ports["gateway"]))
+    environment = {"PATH": "/usr/bin", "SECRET": stack.keys.registry}
+    return Program(Command("web", (sys.executable, *module), stack.layout.logs, environment, stop_seconds=5), SERVICES, holds_secrets=True)
+
+
+def start(stack: Stack, *more: Program) -> Supervisor:
     programs = [
+        *more,
         Program(postgres.prepare(stack.cluster), SERVERS, starts_itself=True),
         Program(registry.prepare(stack.registry), SERVERS, starts_itself=True),
         Program(
@@ -58,7 +66,7 @@ def start(stack: Stack) -> Supervisor:
             SERVICES,
         ),
     ]
-    supervisor.save(stack.layout, supervisor.render(stack.layout, programs))
+    supervisor.save(stack.layout, programs)
     control = Supervisor(stack.layout)
     control.start()
     processes.wait_until(lambda: postgres.is_ready(stack.cluster), seconds=20, part="postgres", problem="silent")
@@ -117,7 +125,7 @@ def test_a_pid_file_of_another_program_is_not_taken_for_the_supervisor(stack: St
 
 def test_a_program_that_ends_at_once_is_told_with_its_log(stack: Stack) -> None:
     broken = Command("broken", (sys.executable, "-c", "raise SystemExit('no such setting')"), Path("/"))
-    supervisor.save(stack.layout, supervisor.render(stack.layout, [Program(broken, SERVERS, starts_itself=True)]))
+    supervisor.save(stack.layout, [Program(broken, SERVERS, starts_itself=True)])
     Supervisor(stack.layout).start()
     operator = Operator(stack.layout, {}, quiet(), patience_seconds=0)
     with pytest.raises(StackError, match="ends as soon as it starts") as told:
@@ -141,3 +149,26 @@ def test_two_commands_at_once_are_refused(stack: Stack) -> None:
 
     with alone(stack.layout), pytest.raises(StackError, match="another command"), alone(stack.layout):
         pass
+
+
+def test_a_program_of_ours_is_a_fork_under_its_own_name_and_is_replaced_when_it_is_killed(stack: Stack) -> None:
+    control = start(stack, web(stack))
+    control.start_programs([web(stack).full_name])
+    eventually(lambda: processes.answers(stack.ports["gateway"]))
+    process = psutil.Process(pid_of(control, "web"))
+    assert process.cmdline()[0].rstrip("\0") == "fairlead web"
+    assert process.exe() == psutil.Process(control.pid()).exe()
+    assert process.cwd() == str(stack.layout.logs)
+    process.kill()
+    eventually(lambda: is_back(control, "web", process.pid) and processes.answers(stack.ports["gateway"]), seconds=3)
+
+
+def test_no_secret_stands_where_other_programs_or_users_could_read_it(stack: Stack) -> None:
+    control = start(stack, web(stack))
+    control.start_programs([web(stack).full_name])
+    eventually(lambda: processes.answers(stack.ports["gateway"]))
+    process = psutil.Process(pid_of(control, "web"))
+    secret = stack.keys.registry
+    assert secret not in str(process.environ()) + str(process.cmdline())
+    assert secret not in stack.layout.supervisor_config.read_text()
+    assert secret in supervisor.environment_file(stack.layout, web(stack)).read_text()

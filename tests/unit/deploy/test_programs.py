@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -82,28 +83,40 @@ def test_settings_of_the_caller_are_handed_on_and_steering_ones_are_not(stack: S
 def test_keys_are_made_once_and_closed_to_others(stack: Stack) -> None:
     again = keys.load_or_make(stack.layout)
     assert again == stack.keys
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in stack.layout.secrets.iterdir()}
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in stack.layout.secrets.iterdir() if path.is_file()}
     assert set(modes.values()) == {0o600}, modes
     assert stat.S_IMODE(stack.layout.secrets.stat().st_mode) == 0o700
 
 
 def test_supervisord_reads_the_rendered_configuration_as_it_was_meant(stack: Stack) -> None:
     everything = programs.services(stack)
-    supervisor.save(stack.layout, supervisor.render(stack.layout, everything))
+    supervisor.save(stack.layout, everything)
     assert stat.S_IMODE(stack.layout.supervisor_config.stat().st_mode) == 0o600
     options = ServerOptions()
     options.realize(["-c", str(stack.layout.supervisor_config)], doc="")
     read = {process.name: process for group in options.process_group_configs for process in group.process_configs}
     assert set(read) == {program.name for program in everything}
     for program in everything:
-        assert read[program.name].environment == {**program.command.environment, supervisor.MARK: str(stack.layout.run)}
+        assert read[program.name].environment == {supervisor.MARK: str(stack.layout.run)}
         assert read[program.name].autorestart
+
+
+def test_secrets_stand_in_files_of_their_programs_and_nowhere_else(stack: Stack) -> None:
+    everything = programs.services(stack)
+    assert supervisor.save(stack.layout, everything)
+    config = stack.layout.supervisor_config.read_text()
+    assert not [what for what, secret in secrets_of(stack).items() if secret in config]
+    for program in everything:
+        path = supervisor.environment_file(stack.layout, program)
+        assert json.loads(path.read_text()) == {**program.command.environment, supervisor.MARK: str(stack.layout.run)}
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not supervisor.save(stack.layout, everything), "nothing has changed"
 
 
 def read_back(stack: Stack, value: str) -> tuple[str, str]:
     """The value as supervisord would hand it on, and the command that it would run."""
     command = Command(part="odd", arguments=("/bin/echo", "a b%"), directory=Path("/"), environment={"ODD": value})
-    supervisor.save(stack.layout, supervisor.render(stack.layout, [supervisor.Program(command, "services")]))
+    supervisor.save(stack.layout, [supervisor.Program(command, "services")])
     options = ServerOptions()
     options.realize(["-c", str(stack.layout.supervisor_config)], doc="")
     process = options.process_group_configs[0].process_configs[0]
