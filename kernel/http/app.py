@@ -24,7 +24,7 @@ from kernel.principal import Principal
 log = structlog.get_logger(__name__)
 
 LARGEST_BODY_BYTES = 2 * 1024 * 1024
-_CORRELATION = re.compile(r"[\w.:-]{1,128}\Z")
+_CORRELATION = re.compile(r"[\w.:-]{1,128}\Z", re.ASCII)
 _JSON = {"application/json", "application/merge-patch+json", "application/cloudevents+json"}
 
 # Told of every refused change (403, 404, 409, 412, and 403 of reads): who, "POST /api/v1/…", the problem's code.
@@ -68,6 +68,9 @@ def create_http_app(service: HttpService) -> Flask:
     app.url_map.strict_slashes = False
     app.extensions["fairlead"] = {"verifier": service.verifier, "db": service.db, **service.extensions}
     api = _ProblemApi(app)
+    # A misspelt filter would be passed over, and the whole list answered: the schema's own rule counts for queries too.
+    parser = Blueprint.ARGUMENTS_PARSER
+    parser.DEFAULT_UNKNOWN_BY_LOCATION = parser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": None}
     _describe(api)
     _wrap_requests(app, service)
     idempotency.install(app, service.db)
@@ -145,6 +148,7 @@ def _handle_errors(app: Flask) -> None:
     app.register_error_handler(HTTPException, problems.from_http_exception)
     app.register_error_handler(DataError, problems.from_data_error)
     app.register_error_handler(UnicodeEncodeError, problems.from_data_error)
+    app.register_error_handler(RecursionError, problems.from_depth)
     app.register_error_handler(Exception, problems.from_defect)
 
 

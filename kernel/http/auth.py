@@ -123,7 +123,7 @@ def principal_from_claims(claims: dict[str, Any], token: str) -> Principal:
             address=claims.get("addr"),
             correlation=telemetry.correlation.get(),
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise Unauthenticated from error
 
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from flask import Response, g
+from flask import Response, g, request
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 
@@ -109,6 +109,11 @@ def from_data_error(error: DataError | UnicodeEncodeError) -> Response:
     return problem(
         422, "invalid", "A text or a number cannot be stored.", wrong=(FieldError("body", "holds a value that cannot be stored"),)
     )
+
+
+def from_depth(error: RecursionError) -> Response:
+    """A body that is nested so deeply that the parser gave up: the client's mistake. Without a body it is ours."""
+    return problem(400, "not-json", "The body is nested too deeply.") if request.content_length else from_defect(error)
 
 
 def from_defect(error: Exception) -> Response:
