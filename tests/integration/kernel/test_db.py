@@ -20,7 +20,8 @@ def test_a_query_without_a_team_sees_only_the_sessions_team(db: Database) -> Non
             session.execute(_PUT, {"id": clock.new_id(), "team": team, "name": str(team)})
     with db.team(ours) as session:
         assert session.execute(text("SELECT name FROM things")).scalars().all() == [str(ours)]
-        assert session.execute(text("UPDATE things SET name = 'x' WHERE team_id = :t"), {"t": theirs}).rowcount == 0
+        changed = session.execute(text("UPDATE things SET name = 'x' WHERE team_id = :t RETURNING id"), {"t": theirs})
+        assert changed.all() == []
     with db.system() as session:
         assert session.execute(text("SELECT count(*) FROM things")).scalar_one() == 2
 
@@ -40,6 +41,7 @@ def test_the_scope_ends_with_the_transaction(db: Database) -> None:
 
 def test_a_failing_block_saves_nothing(db: Database) -> None:
     team = clock.new_id()
+
     def write_and_fail() -> None:
         with db.team(team) as session:
             session.execute(_PUT, {"id": clock.new_id(), "team": team, "name": "a"})

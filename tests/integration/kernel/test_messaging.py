@@ -66,7 +66,23 @@ def consuming(broker: TestBroker, handler: Recorder) -> Iterator[Consumer]:
         assert not thread.is_alive()
 
 
-def take_parked(broker: TestBroker, queue: str = QUEUE) -> tuple[bytes, Mapping[str, object]] | None:
+Parked = tuple[bytes, Mapping[str, object]]
+
+
+def parked(broker: TestBroker) -> Parked:
+    """The next parked message, as soon as there is one."""
+    found: list[Parked] = []
+
+    def take() -> bool:
+        one = take_parked(broker)
+        found.extend([one] if one else [])
+        return bool(found)
+
+    eventually(take)
+    return found[0]
+
+
+def take_parked(broker: TestBroker, queue: str = QUEUE) -> Parked | None:
     with pika.BlockingConnection(pika.URLParameters(broker.core_url("audit"))) as connection:
         _method, properties, body = connection.channel().basic_get(topology.parked_queue(queue), auto_ack=True)
         return None if body is None else (body, properties.headers)
@@ -141,7 +157,7 @@ def test_a_poison_message_is_parked_with_its_reason_and_the_queue_goes_on(publis
     with consuming(broker, handler):
         publisher.publish([outgoing("before"), poison, outgoing("after")])
         eventually(lambda: handler.seen == ["before", "after"])
-        body, headers = eventually(lambda: take_parked(broker))
+        body, headers = parked(broker)
     assert body == b"not json"
     assert "not JSON" in str(headers["x-fairlead-reason"])
 
@@ -151,7 +167,7 @@ def test_a_handlers_error_parks_only_its_own_message(publisher: Publisher, broke
     with consuming(broker, handler):
         publisher.publish([outgoing("a"), outgoing("bad"), outgoing("b")])
         eventually(lambda: handler.seen == ["a", "b"])
-        _body, headers = eventually(lambda: take_parked(broker))
+        _body, headers = parked(broker)
     assert headers["x-fairlead-reason"] == "no-good: never"
 
 
