@@ -12,6 +12,7 @@ from flask_smorest import Blueprint
 from kernel.http import Page, PageArguments, decode_cursor, merge_patch, needs, page_of, page_schema, principal, set_etag
 from kernel.http.etag import if_match_check
 from kernel.permissions import Action
+from services.deployer.domain.plan import Step
 from services.deployer.domain.states import EventKind, Outcome, Status, VersionType
 from services.deployer.models import Attempt
 from services.deployer.schemas import deployments as schemas
@@ -32,8 +33,8 @@ blp = Blueprint(
 Json = dict[str, Any]  # what a request or a response holds
 
 _ROW = (
-    "id", "team_id", "node_id", "prefix", "version_id", "version_name", "version_type", "project_id", "project_name", "note", "protected",
-    "status", "config", "config_bundle_ids", "revision", "created_by", "created_at", "updated_at",
+    "id", "team_id", "node_id", "prefix", "version_id", "version_name", "version_type", "version_seq", "project_id",
+    "project_name", "note", "protected", "status", "config", "config_bundle_ids", "revision", "created_by", "created_at", "updated_at",
 )  # fmt: skip
 _VIEW = ("node_name", "node_status", "mutable", "startable", "deletable", "copyable", "instances")
 _ENUMS = {"status": Status, "version_type": VersionType}
@@ -52,7 +53,7 @@ def _shown(view: read.DeploymentView) -> Json:
     row |= {name: kind(row[name]) for name, kind in _ENUMS.items()}
     sync = None
     if view.sync is not None:
-        sync = {"status": view.sync, "observed_at": view.observed_at, "differences": view.differences}
+        sync = {"state": view.sync, "observed_at": view.observed_at, "differences": view.differences}
     last = _attempt(view.last_attempt) if view.last_attempt else None
     return row | {name: getattr(view, name) for name in _VIEW} | {"sync": sync, "last_attempt": last}
 
@@ -182,13 +183,18 @@ class Plan(MethodView):
         """What a start would do on the node now."""
         planned = plan.plan(_part("db"), _catalog(), principal(), deployment_id, _options(body))
         return {
-            "steps": planned.plan.steps,
+            "actions": [_action(step) for step in planned.plan.steps],
             "downtime": planned.plan.downtime,
             "fingerprint": planned.plan.fingerprint,
             "observed_at": planned.observed_at,
             "frozen": planned.frozen,
             "blocked": [{"code": one.code, "message": one.detail} for one in planned.blocked],
         }
+
+
+def _action(step: Step) -> Json:
+    facts = {"name": step.container, "action": step.action, "image": step.image, "downtime": step.downtime}
+    return facts | {"reason": ", ".join(step.reasons) or None}
 
 
 @blp.route("/<uuid:deployment_id>/start")

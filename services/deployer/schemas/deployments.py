@@ -123,7 +123,7 @@ class DifferenceSchema(Schema):
 class SyncSchema(Schema):
     """Does the node still run it? Unknown where nothing fresh was seen."""
 
-    status = fields.Enum(Sync, by_value=True, required=True)
+    state = fields.Enum(Sync, by_value=True, required=True)
     observed_at = fields.AwareDateTime(allow_none=True)
     differences = fields.List(fields.Nested(DifferenceSchema), required=True)
 
@@ -177,6 +177,7 @@ class DeploymentSchema(Schema):
     version_id = fields.UUID(required=True)
     version_name = fields.String(required=True)
     version_type = fields.Enum(VersionType, by_value=True, required=True)
+    version_seq = fields.Integer(required=True)
     project_id = fields.UUID(required=True)
     project_name = fields.String(required=True)
     note = fields.String(required=True)
@@ -214,10 +215,12 @@ class StartSchema(PlanAskSchema):
 
 
 class StepSchema(Schema):
-    container = fields.String(required=True)
+    """What becomes of one container; `reason` says why it is replaced: changed, image-changed, not-running, unhealthy, force-recreate."""
+
+    name = fields.String(required=True)
     action = fields.String(required=True, validate=validate.OneOf(["create", "replace", "keep", "remove"]))
     image = fields.String(allow_none=True)
-    reasons = fields.List(fields.String(), required=True)
+    reason = fields.String(required=True, allow_none=True)
     downtime = fields.Boolean(required=True)
 
 
@@ -229,7 +232,7 @@ class BlockedSchema(Schema):
 class PlanSchema(Schema):
     """What a start would do now; `blocked` names what would stop it."""
 
-    steps = fields.List(fields.Nested(StepSchema), required=True)
+    actions = fields.List(fields.Nested(StepSchema), required=True)
     downtime = fields.Boolean(required=True)
     fingerprint = fields.String(required=True)
     observed_at = fields.AwareDateTime(required=True, allow_none=True)

@@ -56,6 +56,8 @@ class PinRequest:
     bundle_ids: tuple[UUID, ...]
     revision: int
     resolve: bool
+    # Registries of containers that are kept or brought back as they were: the version may not name them any more.
+    hosts: tuple[str, ...] = ()
 
 
 class Catalog:
@@ -77,6 +79,7 @@ class Catalog:
             "resolve": wanted.resolve,
             "hold": hold,
             "config_bundle_ids": [str(one) for one in wanted.bundle_ids],
+            "hosts": list(wanted.hosts),
         }
         path = f"{self._path(who, wanted.version_id)}/pin"
         document = self._client.call("POST", path, token=who.token, json=body, timeout_seconds=45)

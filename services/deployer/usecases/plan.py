@@ -30,7 +30,7 @@ def plan(db: Database, catalog: Catalog, who: Principal, deployment_id: UUID, op
     """Plan without holding or changing anything. Raises Invalid with every problem of the stack at once."""
     with db.team(who.team) as session:
         deployment = find_deployment(session, deployment_id)
-        wanted = pin_request(deployment, node_of(session, deployment.node_id))
+        wanted = pin_request(session, deployment, node_of(session, deployment.node_id), options)
     pin = catalog.pin(who, wanted, hold=False)
     with db.team(who.team) as session:
         known = find_deployment(session, deployment_id)

@@ -59,7 +59,7 @@ def is_frozen(deployment: Deployment) -> bool:
     return once_ran and deployment.status in _FROZEN
 
 
-def pin_request(deployment: Deployment, node: Node) -> PinRequest:
+def pin_request(session: Session, deployment: Deployment, node: Node, options: StartOptions | None = None) -> PinRequest:
     """Raises Conflict `node-not-connected` for a node that has never had keys."""
     if node.seal_key is None:
         raise Conflict("node-not-connected", f"The node {node.name} was never connected. Enrol it first.")
@@ -71,7 +71,19 @@ def pin_request(deployment: Deployment, node: Node) -> PinRequest:
         bundle_ids=tuple(deployment.config_bundle_ids),
         revision=deployment.revision,
         resolve=not is_frozen(deployment),
+        hosts=_hosts(session, deployment, options),
     )
+
+
+def _hosts(session: Session, deployment: Deployment, options: StartOptions | None) -> tuple[str, ...]:
+    """The registries of containers that come from a frozen specification."""
+    stacks = []
+    if is_frozen(deployment) and deployment.successful_attempt_id:
+        frozen = attempt_of(session, deployment.successful_attempt_id)
+        stacks.append(load_stack(frozen.spec) if frozen else None)
+    if options is not None and options.instances is not None:
+        stacks.append(standing_stack(session, deployment.node_id, deployment.prefix))
+    return tuple(sorted({one.registry for stack in stacks if stack for one in stack.containers if one.registry}))
 
 
 def protected_by_others(others: Sequence[Deployment], deployment: Deployment) -> list[Protected]:

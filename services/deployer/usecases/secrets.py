@@ -69,7 +69,7 @@ def read_secrets(db: Database, catalog: Catalog, who: Principal, deployment_id: 
     with db.team(who.team) as session:
         deployment = find_deployment(session, deployment_id)
         node = node_of(session, deployment.node_id)
-        wanted = pin_request(deployment, node) if node.seal_key else None
+        wanted = pin_request(session, deployment, node) if node.seal_key else None
     pin = _pin(catalog, who, wanted) if wanted else None
     with db.team(who.team) as session:
         return _view(session, find_deployment(session, deployment_id), node, pin)

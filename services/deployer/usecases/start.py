@@ -65,7 +65,7 @@ def _look(session: Session, who: Principal, deployment_id: UUID, options: StartO
     node = node_of(session, deployment.node_id)
     others = deployments_at(session, deployment.node_id, deployment.prefix)
     _refuse(session, deployment, node, others, options, who)
-    return pin_request(deployment, node)
+    return pin_request(session, deployment, node, options)
 
 
 def _refuse(session: Session, deployment: Deployment, node: Node, others: list[Deployment], options: StartOptions, who: Principal) -> None:

@@ -79,6 +79,12 @@ def test_of_twenty_starts_at_once_one_is_accepted_and_nineteen_are_refused(world
     assert world.catalog.released == []
 
 
+def test_a_start_needs_no_body(world: World) -> None:
+    made = world.deploy(world.catalog.add(WEB))
+    assert world.me.call("POST", f"/deployments/{made['id']}/plan", status=200)["actions"][0]["action"] == "create"
+    assert world.me.call("POST", f"/deployments/{made['id']}/start", status=202)["attempt"]["number"] == 1
+
+
 def test_a_second_deployment_cannot_start_while_one_is_worked_on_at_the_place(world: World) -> None:
     first, second = world.deploy(world.catalog.add(WEB)), world.deploy(world.catalog.add(API))
     world.start(first)
@@ -226,12 +232,12 @@ def test_a_plan_tells_what_a_start_would_do_and_a_stale_one_is_refused(world: Wo
     plain_api = {"name": "api", "digit": "b", "config": {"environment": {"V": "1.1.0 shop n1"}}}
     second = world.deploy(world.catalog.add(newer, plain_api, {"name": "new"}, seq=2, project=project))
     plan = world.me.call("POST", f"/deployments/{second['id']}/plan", {}, status=200)
-    steps = {one["container"]: (one["action"], one["reasons"], one["downtime"]) for one in plan["steps"]}
+    steps = {one["name"]: (one["action"], one["reason"], one["downtime"]) for one in plan["actions"]}
     assert steps == {
-        "web": ("replace", ["image-changed"], True),
-        "api": ("keep", [], False),
-        "new": ("create", [], False),
-        "gone": ("remove", [], False),
+        "web": ("replace", "image-changed", True),
+        "api": ("keep", None, False),
+        "new": ("create", None, False),
+        "gone": ("remove", None, False),
     }
     assert (plan["downtime"], plan["blocked"], plan["frozen"]) == (True, [], False)
     assert world.catalog.pins[-1]["hold"] is False
@@ -273,20 +279,20 @@ def test_cancelling_tells_the_node_and_ends_with_its_word(world: World) -> None:
 
 def test_sync_compares_what_was_seen_with_what_the_success_put_there(world: World) -> None:
     made = world.run(world.catalog.add(WEB))
-    assert made["sync"] == {"status": "unknown", "observed_at": None, "differences": []}
+    assert made["sync"] == {"state": "unknown", "observed_at": None, "differences": []}
     (web,) = apply_of(world).stack.containers
     world.see(seen(web))
-    assert world.get(made)["sync"]["status"] == "in-sync"
+    assert world.get(made)["sync"]["state"] == "in-sync"
     world.see(seen(web, state="exited"), seen(web, name="extra"), seen(web, prefix="other"))
     sync = world.get(made)["sync"]
-    assert sync["status"] == "drifted"
+    assert sync["state"] == "drifted"
     assert [(one["container"], one["field"], one["observed"]) for one in sync["differences"]] == [
         ("web", "state", "exited"),
         ("extra", "container", "present"),
     ]
     with world.db.team(world.team) as session:
         session.execute(text("UPDATE nodes SET observed_at = now() - interval '5 minutes'"))
-    assert world.get(made)["sync"]["status"] == "unknown"
+    assert world.get(made)["sync"]["state"] == "unknown"
 
 
 def test_the_frozen_specification_is_shown_without_boxes(world: World) -> None:
