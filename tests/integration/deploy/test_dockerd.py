@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import docker
@@ -27,7 +28,10 @@ class Supervised:
         self.control = Supervisor(layout)
 
     def start(self) -> None:
-        program = Program(dockerd.prepare(self.engine), SERVERS, starts_itself=True)
+        command = dockerd.prepare(self.engine)
+        # An engine without a bridge deletes docker0, which belongs to the machine's own engine: this one gets a network of its own.
+        command = replace(command, arguments=("unshare", "--net", *command.arguments))
+        program = Program(command, SERVERS, starts_itself=True)
         supervisor.save(self.layout, [program])
         self.control.start()
         eventually(lambda: dockerd.answers(self.engine.socket), seconds=30)
@@ -50,7 +54,6 @@ class Supervised:
 
 @pytest.fixture
 def engine(open_directory: Path) -> Iterator[Engine]:
-    # No bridge and no firewall rules: those belong to the machine's own engine.
     flags = ("--bridge=none", "--iptables=false")
     yield Engine(open_directory / "docker", open_directory / "exec", open_directory / "docker.sock", extra=flags)
     dockerd.unmount_below(open_directory)
