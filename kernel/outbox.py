@@ -152,7 +152,8 @@ class Relay:
 
     def _notice_wiped_brokers(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         for vhost, publisher in self._publishers.items():
-            if self._connections_seen[vhost] == publisher.connections and publisher.connections:
+            # An idle relay must notice as well: others wait for what `on_wiped` puts in order.
+            if publisher.is_open and self._connections_seen[vhost] == publisher.connections:
                 continue
             wiped = was_wiped(self._urls[vhost], self._service)
             if wiped and vhost == topology.CORE:

@@ -78,6 +78,12 @@ class Publisher:
         with self._lock:
             self._ensure_open(15.0)
 
+    @property
+    def is_open(self) -> bool:
+        """Is the connection open at this moment?"""
+        connection = self._connection
+        return self._ready.is_set() and connection is not None and bool(connection.is_open)
+
     def publish(self, messages: Sequence[Outgoing], *, timeout_seconds: float = 30.0) -> list[Confirm]:
         """Send all, in order, and return what the broker said of each, in the same order."""
         if not messages:
@@ -113,7 +119,7 @@ class Publisher:
     # -- everything below runs on the connection's thread, except _ensure_open and _drop ------------
 
     def _ensure_open(self, timeout_seconds: float) -> None:
-        if self._ready.is_set() and self._connection is not None and self._connection.is_open:
+        if self.is_open:
             return
         if self._closed:
             raise Unavailable("the publisher is closed", code="broker-unavailable")
