@@ -51,13 +51,23 @@ def test_the_rules_say_what_configuration_is_effective(row: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("field", "weaker", "stronger", "result"),
     [
-        ("ports", [{"container_port": 80, "host_port": 1}], [{"container_port": 80, "protocol": "tcp", "host_port": 2}], [{"container_port": 80, "protocol": "tcp", "host_port": 2}]),
-        ("ports", [{"container_port": 53, "protocol": "udp"}], [{"container_port": 53, "protocol": "tcp"}], [{"container_port": 53, "protocol": "udp"}, {"container_port": 53, "protocol": "tcp"}]),
+        (
+            "ports",
+            [{"container_port": 80, "host_port": 1}],
+            [{"container_port": 80, "protocol": "tcp", "host_port": 2}],
+            [{"container_port": 80, "protocol": "tcp", "host_port": 2}],
+        ),
+        (
+            "ports",
+            [{"container_port": 53, "protocol": "udp"}],
+            [{"container_port": 53, "protocol": "tcp"}],
+            [{"container_port": 53, "protocol": "udp"}, {"container_port": 53, "protocol": "tcp"}],
+        ),
         ("volumes", [{"path": "/a", "name": "x"}], [{"path": "/a", "name": "y"}], [{"path": "/a", "name": "y"}]),
         ("networks", ["front"], ["front", "back"], ["front", "back"]),
         ("secrets", {"A": {"required": True}}, {"A": {"required": False}}, {"A": {"required": False}}),
     ],
-)  # fmt: skip
+)
 def test_keyed_things_merge_by_their_key(field: str, weaker: Any, stronger: Any, result: Any) -> None:
     assert merge({field: weaker}, instance={field: stronger}) == {field: result}
 
