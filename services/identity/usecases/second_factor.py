@@ -16,7 +16,7 @@ from kernel.errors import Conflict, FieldError, Invalid, NotFound, Unauthenticat
 from kernel.principal import Principal
 from services.identity.domain import throttle, tokens
 from services.identity.models import User
-from services.identity.store import people
+from services.identity.store import people, throttles
 from services.identity.usecases import events, limits
 from services.identity.usecases.events import Thing
 from services.identity.usecases.parts import Parts
@@ -53,7 +53,8 @@ def start(parts: Parts, who: Principal, password: str) -> Setup:
 
 def confirm(parts: Parts, who: Principal, code: str) -> list[str]:
     """Switch it on with a first code. Returns the recovery codes, shown once. Raises Invalid, Conflict."""
-    limits.draw(parts.db, throttle.draws_of_second_factor(who.email or "", who.address, is_known_place=True))
+    draws = throttle.draws_of_second_factor(who.email or "", who.address, is_known_place=True)
+    limits.draw(parts.db, draws)
     with parts.db.system() as session:
         user = _locked(session, who.id)
         if user.totp_sealed is None or user.totp_enabled_at is not None:
@@ -61,6 +62,7 @@ def confirm(parts: Parts, who: Principal, code: str) -> list[str]:
         if not _use_totp(parts, user, code):
             raise Invalid([FieldError("code", "is not the code that the app shows now")], code="second-factor-wrong")
         user.totp_enabled_at = clock.now()
+        throttles.give_back(session, draws)
         people.touch(session, user, clock.now())
         _tell(session, who, user, {"second_factor": True})
         return _new_recovery_codes(session, user.id)
@@ -80,7 +82,8 @@ def renew_recovery_codes(parts: Parts, who: Principal, password: str) -> list[st
 def disable(parts: Parts, who: Principal, password: str, code: str) -> None:
     """Switch it off: takes the password and a code. Raises Unauthenticated, Invalid, Conflict."""
     confirm_password(parts, who, password)
-    limits.draw(parts.db, throttle.draws_of_second_factor(who.email or "", who.address, is_known_place=True))
+    draws = throttle.draws_of_second_factor(who.email or "", who.address, is_known_place=True)
+    limits.draw(parts.db, draws)
     with parts.db.system() as session:
         user = _locked(session, who.id)
         if user.totp_enabled_at is None:
@@ -88,6 +91,7 @@ def disable(parts: Parts, who: Principal, password: str, code: str) -> None:
         if not _use(session, parts, user, code):
             raise Invalid([FieldError("code", "is wrong or was used")], code="second-factor-wrong")
         user.totp_sealed = user.totp_enabled_at = user.totp_step = None
+        throttles.give_back(session, draws)
         people.set_recovery_codes(session, user.id, [])
         people.touch(session, user, clock.now())
         _tell(session, who, user, {"second_factor": False})
