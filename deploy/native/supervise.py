@@ -3,8 +3,8 @@
 It adopts: a killed dockerd leaves containerd to whoever does. Where that is slow to notice the dead (a container without an
 init process), the next dockerd takes the corpse for a living containerd and gives up; supervisord notices at once.
 
-It forks: the nine processes of Fairlead use the same libraries. They are imported here once, and a program of ours is a fork
-that goes on in Python instead of a new interpreter: started at once, and the libraries' memory is shared.
+It forks: the nine programs of Fairlead use the same libraries. Those are imported here once, and a program of ours is a fork
+that goes on in Python instead of a new interpreter: started at once, and most of its memory is shared.
 supervisord itself holds no secret, so no process inherits another's.
 """
 
@@ -28,12 +28,12 @@ from deploy.native import become
 _PR_SET_CHILD_SUBREAPER = 36
 _BECOME = ("-m", "deploy.native.become")
 
-# Libraries of the services and the gateway. Third parties only: a program that is started again runs our newest code.
-LIBRARIES = (
-    "flask", "flask_smorest", "marshmallow", "apispec.ext.marshmallow", "requests", "structlog", "prometheus_client",
-    "sqlalchemy", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "psycopg.types.json", "pika",
-    "nacl.signing", "nacl.public", "joserfc.jwt", "cryptography.hazmat.primitives.ciphers.aead", "yaml", "jsonschema",
-    "argon2", "limits", "gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "logging.config", "concurrent.futures.thread",
+# What the forks share: the parts with all that they import, and what they import later or by name.
+# A program that dies is started again from here, so all of them run the same version of the code until the next `make up`.
+SHARED = (
+    *(f"services.{service}.{kind}" for service in ("identity", "catalog", "deployer", "audit") for kind in ("app", "worker")),
+    "gateway.app", "gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "logging.config", "jsonschema",
+    "cryptography.hazmat.primitives.ciphers.aead", "sqlalchemy.dialects.postgresql.psycopg", "psycopg.types.json",
 )  # fmt: skip
 
 
@@ -43,20 +43,25 @@ class ForkingOptions(ServerOptions):  # type: ignore[misc]  # supervisor has no 
     def openhttpservers(self, control: Any) -> None:
         """The last thing that supervisord does before it starts programs. Any: supervisor has no types."""
         super().openhttpservers(control)
-        events.subscribe(events.ProcessStateRunningEvent, self._import_libraries)
+        events.subscribe(events.ProcessStateRunningEvent, self._import_shared)
         events.subscribe(events.ProcessStateStartingEvent, self._import_before_first_fork)
 
-    def _import_libraries(self, _event: Any) -> None:
+    def _import_shared(self, _event: Any) -> None:
         """Takes a second or two: at best while the servers, which run already, make themselves ready. Any: as above."""
-        if "flask" not in sys.modules and any(map(_is_ours, self._programs())):
-            for library in LIBRARIES:
-                importlib.import_module(library)
-            gc.collect()
-            gc.freeze()  # the collector never touches these pages again, so they stay shared
+        if "flask" in sys.modules or not any(map(_is_ours, self._programs())):
+            return
+        for name in SHARED:
+            try:
+                importlib.import_module(name)
+            except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError):
+                # Its own program fails in the same way, in its own log; the others need not.
+                traceback.print_exc()
+        gc.collect()
+        gc.freeze()  # the collector never touches these pages again, so they stay shared
 
     def _import_before_first_fork(self, event: Any) -> None:
         if _is_ours(event.process.config):
-            self._import_libraries(event)
+            self._import_shared(event)
 
     def _programs(self) -> list[Any]:
         return [program for group in self.process_group_configs for program in group.process_configs]
