@@ -8,13 +8,14 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, Text, UniqueConstraint, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from kernel.db import new_base
 
 if TYPE_CHECKING:
     # A class made by a function is no base class to mypy.
-    from sqlalchemy.orm import DeclarativeBase as Base
+    class Base(DeclarativeBase): ...
+
 else:
     Base = new_base()
 
