@@ -64,11 +64,13 @@ class Browser:
 
         return self._names.get((access.key, "tags", repository), fetch, seconds=KEPT_SECONDS, refresh=refresh)
 
-    def manifest(self, access: Access, repository: str, reference: str, *, refresh: bool = False) -> Dated[Described]:
+    def manifest(
+        self, access: Access, repository: str, reference: str, *, refresh: bool = False, deadline: float | None = None
+    ) -> Dated[Described]:
         """What an image is."""
+        deadline = _deadline() if deadline is None else deadline
 
         def fetch() -> Described:
-            deadline = _deadline()
             top = self._distribution.manifest(access, repository, reference, deadline)
             return describe(
                 top,

@@ -13,6 +13,7 @@ from kernel.http import decode_cursor
 from kernel.http.paging import encode_cursor
 from services.catalog.remote.browser import Browser, tag_order
 from services.catalog.remote.cache import Dated
+from services.catalog.usecases.labels import LabelReader
 from services.catalog.usecases.registries import Vault
 
 T = TypeVar("T")
@@ -34,6 +35,10 @@ def vault() -> Vault:
 def browser() -> Browser:
     found: Browser = current_app.extensions["fairlead"]["browser"]
     return found
+
+
+def labels() -> LabelReader:
+    return LabelReader(vault(), browser())
 
 
 def location(team_id: UUID, kind: str, identity: UUID) -> dict[str, str]:

@@ -7,9 +7,9 @@ from services.catalog.domain import Image, Registry
 from services.catalog.domain.references import container_name
 from services.catalog.domain.versions import name_warnings
 from services.catalog.routes.parts import Json
-from services.catalog.usecases.images import ImageView
 from services.catalog.usecases.pinning import Pinned
 from services.catalog.usecases.projects import ProjectView
+from services.catalog.usecases.references import ImageView
 from services.catalog.usecases.versions import VersionView
 
 
@@ -23,7 +23,8 @@ def image_name(image: Image) -> str:
 
 
 def image(view: ImageView) -> Json:
-    return _image(view.image, view.registry)
+    rendered = _image(view.image, view.registry)
+    return rendered | {"warnings": [*view.warnings, *rendered["warnings"]]}
 
 
 def _image(one: Image, registry: Registry) -> Json:
@@ -77,6 +78,7 @@ def pinned(found: Pinned) -> Json:
     images = [
         _content_image(one.image)
         | {"image": one.reference, "digest": one.digest, "registry": one.host, "config": one.image.config, "labels": one.image.labels}
+        | {"environment_rules": [vars(rule) for rule in environment_rules(one.image.labels)[0]]}
         for one in found.images
     ]
     bundles = [{"id": bundle.id, "name": bundle.name, "config": bundle.config} for bundle in found.bundles]

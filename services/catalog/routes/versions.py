@@ -11,10 +11,10 @@ from kernel.http import needs, principal, set_etag
 from kernel.http.etag import if_match_check
 from kernel.permissions import Action
 from services.catalog.routes import render
-from services.catalog.routes.parts import TEAM, Json, db, location
+from services.catalog.routes.parts import TEAM, Json, db, labels, location
 from services.catalog.schemas import versions as schemas
 from services.catalog.usecases import images, versions
-from services.catalog.usecases.images import NewImage
+from services.catalog.usecases.references import NewImage
 from services.catalog.usecases.versions import VersionView
 
 blueprint = Blueprint("versions", __name__, url_prefix=TEAM, description="Releases, and the images in them")
@@ -76,7 +76,7 @@ def list_images(team_id: UUID, version_id: UUID) -> Json:
 @blueprint.arguments(schemas.NewImageSchema)
 @blueprint.response(201, schemas.ImageSchema)
 def add_image(body: Fields, team_id: UUID, version_id: UUID) -> tuple[Json, int, dict[str, str]]:
-    view = images.add(db(), principal(), version_id, [NewImage(**body)], if_match_check())[0]
+    view = images.add(db(), principal(), labels(), version_id, [NewImage(**body)], if_match_check())[0]
     set_etag(view.image.revision)
     return render.image(view), 201, location(team_id, "images", view.image.id)
 
@@ -88,7 +88,7 @@ def add_image(body: Fields, team_id: UUID, version_id: UUID) -> tuple[Json, int,
 def add_images(body: Fields, team_id: UUID, version_id: UUID) -> tuple[Json, int, dict[str, str]]:
     """Adds all of them, or none when one is wrong."""
     wanted = [NewImage(**one) for one in body["images"]]
-    added = images.add(db(), principal(), version_id, wanted, if_match_check(), path="images.")
+    added = images.add(db(), principal(), labels(), version_id, wanted, if_match_check(), path="images.")
     return {"items": [render.image(view) for view in added]}, 201, location(team_id, "versions", version_id)
 
 
@@ -115,7 +115,7 @@ def get_image(team_id: UUID, image_id: UUID) -> Json:
 @blueprint.arguments(schemas.ImageChangeSchema)
 @blueprint.response(200, schemas.ImageSchema)
 def change_image(body: Fields, team_id: UUID, image_id: UUID) -> Json:
-    view = images.change(db(), principal(), image_id, body, if_match_check())
+    view = images.change(db(), principal(), labels(), image_id, body, if_match_check())
     set_etag(view.image.revision)
     return render.image(view)
 

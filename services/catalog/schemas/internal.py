@@ -5,6 +5,7 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from services.catalog.schemas.base import Strict
+from services.catalog.schemas.versions import EnvironmentRuleSchema
 
 
 class ContentImageSchema(Strict):
@@ -38,6 +39,7 @@ class PinArguments(Strict):
     hosts = fields.List(
         fields.String(validate=validate.Length(1, 256)),
         load_default=list,
+        validate=validate.Length(max=200),
         metadata={"description": "Further registries to seal log-ins of."},
     )
 
@@ -48,6 +50,7 @@ class PinnedImageSchema(ContentImageSchema):
     registry = fields.String(required=True, allow_none=True)
     config = fields.Dict(fields.String(), required=True)
     labels = fields.Dict(fields.String(), fields.String(), required=True)
+    environment_rules = fields.List(fields.Nested(EnvironmentRuleSchema), required=True)
 
 
 class PinnedBundleSchema(Strict):

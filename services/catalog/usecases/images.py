@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from kernel import clock
-from kernel.contracts.config import Config, parse_config
 from kernel.db import Database
 from kernel.errors import Conflict, FieldError, Invalid
 from kernel.principal import Principal
-from services.catalog.domain import Image, Registry, RegistryType, Version, parse_reference
+from services.catalog.domain import Image, Version
 from services.catalog.domain import versions as rules
 from services.catalog.domain.versions import MOST_IMAGES
 from services.catalog.store import registries
 from services.catalog.store import versions as store
 from services.catalog.usecases.configs import patched
 from services.catalog.usecases.events import image_json, tell_change
+from services.catalog.usecases.labels import LabelReader, offered
+from services.catalog.usecases.references import ImageView, NewImage, Resolver
 from services.catalog.usecases.registries import Changes, CheckRevision
 from services.catalog.usecases.versions import view
-
-
-@dataclass(frozen=True)
-class NewImage:
-    """An image to be added: `repository` may be a whole reference; without a registry its host says which one is meant."""
-
-    repository: str
-    registry_id: UUID | None = None
-    tag: str | None = None
-    digest: str | None = None
-    config: Config = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ImageView:
-    """An image with its registry."""
-
-    image: Image
-    registry: Registry
-
-
-# Looks an image's labels up; given none, images are added as they are.
-ReadLabels = Callable[[Registry, Image], dict[str, str]]
 
 
 def find(db: Database, who: Principal, image_id: UUID) -> ImageView:
@@ -62,68 +40,104 @@ def listed(db: Database, who: Principal, version_id: UUID) -> list[ImageView]:
 
 
 def add(
-    db: Database, who: Principal, version_id: UUID, wanted: Sequence[NewImage], check: CheckRevision, *, path: str = ""
+    db: Database,
+    who: Principal,
+    labels: LabelReader,
+    version_id: UUID,
+    wanted: Sequence[NewImage],
+    check: CheckRevision,
+    *,
+    path: str = "",
 ) -> list[ImageView]:
     """All of them or none, behind those that are there. Raises Invalid naming each wrong one below `path`, Conflict."""
     with db.team(who.team) as session:
         version = changeable(session, who, version_id, check)
-        return add_to(session, who, version, wanted, path=path)
+        views = resolve(session, version, wanted, path=path)
+    # Registries are asked between two transactions: no lock waits for them.
+    views = labels.read(views)
+    with db.team(who.team) as session:
+        version = changeable(session, who, version_id, check)
+        return add_to(session, who, version, views)
 
 
-def add_to(session: Session, who: Principal, version: Version, wanted: Sequence[NewImage], *, path: str = "") -> list[ImageView]:
-    """As `add`, to a version that the caller has locked and may change."""
-    present = store.images_of(session, version)
-    if len(present) + len(wanted) > MOST_IMAGES:
-        raise Conflict("too-many-images", f"A version has at most {MOST_IMAGES} images.")
-    resolver = _Resolver(registries.all_registries(session, who.team))
-    first = max((image.position for image in present), default=0) + 1
+def resolve(session: Session, version: Version, wanted: Sequence[NewImage], *, path: str = "") -> list[ImageView]:
+    """The images as they would be added, their registries found. Raises Invalid naming each wrong one below `path`."""
+    resolver = Resolver(registries.all_registries(session, version.team_id))
     views: list[ImageView] = []
     wrong: list[FieldError] = []
     for index, one in enumerate(wanted):
         try:
-            views.append(resolver.image(version, one, position=first + index, path=f"{path}{index}." if path else ""))
+            views.append(resolver.image(version, one, position=0, path=f"{path}{index}." if path else ""))
         except Invalid as error:
             wrong += error.errors
     if wrong:
         raise Invalid(wrong)
-    store.add_images(session, [added.image for added in views])
-    touch(session, version)
-    for added in views:
-        tell_change(session, who.envelope_facts(), "image.added", added.image, before=None, after=image_json(added.image))
     return views
 
 
-def change(db: Database, who: Principal, image_id: UUID, changes: Changes, check: CheckRevision) -> ImageView:
-    """Raises Invalid, PreconditionFailed, Conflict `version-immutable`."""
+def add_to(session: Session, who: Principal, version: Version, views: Sequence[ImageView]) -> list[ImageView]:
+    """Add resolved images behind those that are there, to a version that the caller has locked and may change."""
+    present = store.images_of(session, version)
+    if len(present) + len(views) > MOST_IMAGES:
+        raise Conflict("too-many-images", f"A version has at most {MOST_IMAGES} images.")
+    first = max((image.position for image in present), default=0) + 1
+    placed = [replace(one, image=replace(one.image, position=first + number)) for number, one in enumerate(views)]
+    store.add_images(session, [one.image for one in placed])
+    touch(session, version)
+    for one in placed:
+        tell_change(session, who.envelope_facts(), "image.added", one.image, before=None, after=image_json(one.image))
+    return placed
+
+
+def change(db: Database, who: Principal, labels: LabelReader, image_id: UUID, changes: Changes, check: CheckRevision) -> ImageView:
+    """Raises Invalid, PreconditionFailed, Conflict `version-immutable`. Another tag brings its own labels."""
+    moved = bool({"tag", "digest", "repository", "registry_id"} & set(changes))
+    read: ImageView | None = None
+    if moved:
+        with db.team(who.team) as session:
+            _, old = _image_to_change(session, who, image_id, check)
+            draft = _changed(session, old, changes)
+        read = labels.read([draft])[0]
     with db.team(who.team) as session:
-        version_id = store.get_image(session, who.team, image_id).version_id
-        version = changeable(session, who, version_id)
-        old = store.get_image(session, who.team, image_id)
-        check(old.revision)
-        config = patched(old.config, changes["config"]) if "config" in changes else old.config
-        wanted = NewImage(
-            repository=changes.get("repository", old.repository),
-            registry_id=changes.get("registry_id", old.registry_id),
-            tag=changes.get("tag", old.tag),
-            # A digest belongs to what it was taken from: it does not outlive another tag or repository.
-            digest=changes.get("digest", None if {"tag", "repository", "registry_id"} & set(changes) else old.digest),
-            config=config,
-        )
-        found = _Resolver(registries.all_registries(session, who.team)).image(version, wanted, position=old.position, path="")
-        new = replace(found.image, id=old.id, created_at=old.created_at, labels=old.labels, revision=old.revision + 1)
+        version, old = _image_to_change(session, who, image_id, check)
+        found = _changed(session, old, changes)
+        new = found.image
+        if read is not None:
+            new = replace(new, labels=read.image.labels, config=offered(new.config, read.image.labels))
         store.save_image(session, new)
         touch(session, version)
         tell_change(session, who.envelope_facts(), "image.changed", new, before=image_json(old), after=image_json(new))
-        return ImageView(new, found.registry)
+        return ImageView(new, found.registry, read.warnings if read else ())
+
+
+def _image_to_change(session: Session, who: Principal, image_id: UUID, check: CheckRevision) -> tuple[Version, Image]:
+    version = changeable(session, who, store.get_image(session, who.team, image_id).version_id)
+    # Read again: the version is locked now, and its images with it.
+    image = store.get_image(session, who.team, image_id)
+    check(image.revision)
+    return version, image
+
+
+def _changed(session: Session, old: Image, changes: Changes) -> ImageView:
+    moved = {"tag", "repository", "registry_id"} & set(changes)
+    wanted = NewImage(
+        repository=changes.get("repository", old.repository),
+        registry_id=changes.get("registry_id", old.registry_id),
+        tag=changes.get("tag", old.tag),
+        # A digest belongs to what it was taken from: it does not outlive another tag or repository.
+        digest=changes.get("digest", None if moved else old.digest),
+        config=patched(old.config, changes["config"]) if "config" in changes else old.config,
+    )
+    version = store.get_version(session, old.team_id, old.version_id)
+    found = Resolver(registries.all_registries(session, old.team_id)).image(version, wanted, position=old.position, path="")
+    kept = replace(found.image, id=old.id, created_at=old.created_at, labels=old.labels, revision=old.revision + 1)
+    return ImageView(kept, found.registry)
 
 
 def remove(db: Database, who: Principal, image_id: UUID, check: CheckRevision) -> None:
     """Raises Conflict `version-immutable`."""
     with db.team(who.team) as session:
-        version_id = store.get_image(session, who.team, image_id).version_id
-        version = changeable(session, who, version_id)
-        image = store.get_image(session, who.team, image_id)
-        check(image.revision)
+        version, image = _image_to_change(session, who, image_id, check)
         store.remove_image(session, image)
         touch(session, version)
         tell_change(session, who.envelope_facts(), "image.removed", image, before=image_json(image), after=None)
@@ -160,74 +174,3 @@ def touch(session: Session, version: Version) -> Version:
     new = replace(version, updated_at=clock.now(), revision=version.revision + 1)
     store.save_version(session, new)
     return new
-
-
-class _Resolver:
-    """Finds an image's registry and parts."""
-
-    def __init__(self, known: Sequence[Registry]) -> None:
-        self._known = known
-        self._by_id = {registry.id: registry for registry in known}
-
-    def image(self, version: Version, wanted: NewImage, *, position: int, path: str) -> ImageView:
-        """Raises Invalid naming fields below `path`."""
-        reference = parse_reference(wanted.repository, field=f"{path}repository")
-        registry = self._registry(wanted, reference.host, reference.repository, path)
-        repository = reference.repository
-        if registry.namespace and reference.host:
-            repository = repository.removeprefix(f"{registry.namespace}/")
-        tag = _agreed(wanted.tag, reference.tag, f"{path}tag")
-        digest = _agreed(wanted.digest, reference.digest, f"{path}digest")
-        # What is added here is checked whole once more: a tag of its own may be as wrong as one in a reference.
-        parse_reference(f"{repository}{f':{tag}' if tag else ''}", field=f"{path}tag")
-        parse_reference(f"{repository}{f'@{digest}' if digest else ''}", field=f"{path}digest")
-        now = clock.now()
-        image = Image(
-            id=clock.new_id(),
-            team_id=version.team_id,
-            version_id=version.id,
-            registry_id=registry.id,
-            repository=repository,
-            tag=tag or (None if digest else "latest"),
-            digest=digest,
-            position=position,
-            config=parse_config(wanted.config, field=f"{path}config"),
-            created_at=now,
-            updated_at=now,
-        )
-        return ImageView(image, registry)
-
-    def _registry(self, wanted: NewImage, host: str | None, repository: str, path: str) -> Registry:
-        if wanted.registry_id is not None:
-            registry = self._by_id.get(wanted.registry_id)
-            if registry is None:
-                raise Invalid([FieldError(f"{path}registry_id", "is not a registry of this team")])
-            if host is not None and host != registry.host:
-                raise Invalid(
-                    [FieldError(f"{path}repository", f"names the host {host}, but the registry is {registry.host or 'the node itself'}")]
-                )
-            return registry
-        registry = best_registry(self._known, host, repository)
-        if registry is None:
-            where = f"registry for {host or 'docker.io'}"
-            raise Invalid([FieldError(f"{path}registry_id", f"is needed: the team has no {where} that holds {repository}")])
-        return registry
-
-
-def best_registry(known: Sequence[Registry], host: str | None, repository: str) -> Registry | None:
-    """The registry of that host whose namespace fits the repository most closely; no host means Docker Hub."""
-    wanted = "docker.io" if host in (None, "index.docker.io", "registry-1.docker.io") else host
-    fitting = [registry for registry in known if registry.host == wanted and (not registry.namespace or _is_inside(registry, repository))]
-    return max(fitting, key=lambda one: len(one.namespace or ""), default=None)
-
-
-def _is_inside(registry: Registry, repository: str) -> bool:
-    if registry.type is RegistryType.DOCKER_HUB and "/" not in repository:
-        return registry.namespace == "library"
-    return repository.startswith(f"{registry.namespace}/")
-
-
-def _agreed(given: str | None, parsed: str | None, name: str) -> str | None:
-    if given is not None and parsed is not None and given != parsed:
-        raise Invalid([FieldError(name, "differs from the one that stands in repository")])
-    return given if given is not None else parsed

@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from kernel.migrate import KERNEL_TABLES
-from services.catalog.models import Base
+from services.catalog.models import RegistryRow
 from tests.fixtures.servers import TestDatabase
 
 
@@ -22,7 +22,7 @@ def test_the_models_and_the_migrated_database_agree(database: Callable[[str], Te
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": ours, "compare_type": True})
-        differences = compare_metadata(context, Base.metadata)
+        differences = compare_metadata(context, RegistryRow.metadata)
     engine.dispose()
     assert differences == []
 
@@ -33,4 +33,4 @@ def test_every_team_table_is_closed_by_row_level_security(database: Callable[[st
         rows = connection.execute(text("SELECT relname FROM pg_class WHERE relkind = 'r' AND relrowsecurity AND relforcerowsecurity"))
         closed = {row[0] for row in rows}
     engine.dispose()
-    assert closed == {table.name for table in Base.metadata.sorted_tables}
+    assert closed == {table.name for table in RegistryRow.metadata.sorted_tables}

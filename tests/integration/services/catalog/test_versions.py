@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_two_people_who_edit_at_once_lose_no_edit(catalog: TestCatalog) -> None:
     changed = catalog.call("PATCH", f"/versions/{version['id']}", {"changelog": "mine"}, If_Match=seen)
     assert changed.status_code == 200
     late = catalog.call("PATCH", f"/versions/{version['id']}", {"changelog": "yours"}, If_Match=seen)
-    assert (late.status_code, late.json["code"]) == (412, "precondition-failed")
+    assert (late.status_code, json.loads(late.data)["code"]) == (412, "precondition-failed")
     assert catalog.ask("GET", f"/versions/{version['id']}")["changelog"] == "mine"
     catalog.add_image(version, catalog.new_registry())
     assert catalog.call("GET", f"/versions/{version['id']}").headers["ETag"] != changed.headers["ETag"]
