@@ -137,6 +137,7 @@ class Deployment(Base):
             postgresql_where=text("version_type = 'incremental' AND status = 'preparing'"),
         ),
         Index("ix_deployments_node_id_prefix", "node_id", "prefix"),
+        Index("ix_deployments_version_id", "version_id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -204,6 +205,7 @@ class Attempt(Base):
         _of_deployment(),
         UniqueConstraint("deployment_id", "number"),
         CheckConstraint("outcome IN ('succeeded', 'failed', 'cancelled', 'refused', 'timed-out')", name="outcome"),
+        Index("ix_attempts_node_id_prefix", "node_id", "prefix", "generation"),
         Index("uq_attempts_live", "node_id", "prefix", unique=True, postgresql_where=text("outcome IS NULL")),
         Index("ix_attempts_deadline_at", "deadline_at", postgresql_where=text("outcome IS NULL")),
     )

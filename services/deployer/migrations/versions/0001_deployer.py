@@ -88,6 +88,7 @@ CREATE TABLE deployments (
   CONSTRAINT ck_deployments_prefix CHECK (prefix ~ '^[a-z0-9]{1,32}$')
 );
 CREATE INDEX ix_deployments_node_id_prefix ON deployments (node_id, prefix);
+CREATE INDEX ix_deployments_version_id ON deployments (version_id);
 CREATE UNIQUE INDEX uq_deployments_preparing ON deployments (version_id, node_id, prefix) WHERE version_type = 'incremental' AND status = 'preparing';
 CREATE UNIQUE INDEX uq_deployments_rolling ON deployments (version_id, node_id) WHERE version_type = 'rolling';
 CREATE TABLE enrollments (
@@ -152,6 +153,7 @@ CREATE TABLE attempts (
   CONSTRAINT uq_attempts_deployment_id_number UNIQUE (deployment_id, number),
   CONSTRAINT ck_attempts_outcome CHECK (outcome IN ('succeeded', 'failed', 'cancelled', 'refused', 'timed-out'))
 );
+CREATE INDEX ix_attempts_node_id_prefix ON attempts (node_id, prefix, generation);
 CREATE INDEX ix_attempts_deadline_at ON attempts (deadline_at) WHERE outcome IS NULL;
 CREATE UNIQUE INDEX uq_attempts_live ON attempts (node_id, prefix) WHERE outcome IS NULL;
 CREATE TABLE deployment_events (
