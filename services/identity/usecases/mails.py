@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from sqlalchemy.orm import Session
@@ -47,34 +48,35 @@ def send_due(parts: Parts, send: Send) -> int:
 
 def _send_one(parts: Parts, send: Send) -> int | None:
     """1 when one was sent, 0 when one was dropped or put off, None when nothing is due."""
-    mail: Mail | None = None
+    mail_id: UUID | None = None
     try:
         with parts.db.system() as session:
             mail = people.due_mail(session)
             if mail is None:
                 return None
+            mail_id = mail.id
             letter = _written(session, parts, mail)
             taken = send(letter) if letter is not None else False
             session.delete(mail)
             log.info("mail sent" if taken else "mail dropped", kind=mail.kind, mail=str(mail.id))
             return int(taken)
     except Unavailable as error:
-        if mail is None or error.code == "database-unavailable":
+        if mail_id is None or error.code == "database-unavailable":
             raise
-        _put_off(parts, mail, error)
+        _put_off(parts, mail_id, error)
         return 0
 
 
-def _put_off(parts: Parts, mail: Mail, error: Unavailable) -> None:
+def _put_off(parts: Parts, mail_id: UUID, error: Unavailable) -> None:
     with parts.db.system() as session:
-        again = session.get(Mail, mail.id, with_for_update=True)
+        again = session.get(Mail, mail_id, with_for_update=True)
         if again is None:
             return
         again.attempts += 1
         again.not_before = clock.now() + timedelta(seconds=min(3600, 5 * 4**again.attempts))
         if again.attempts >= LONGEST_RETRIES:
             session.delete(again)
-        log.warning("mail put off", kind=mail.kind, mail=str(mail.id), attempts=again.attempts, error=str(error))
+        log.warning("mail put off", kind=again.kind, mail=str(mail_id), attempts=again.attempts, error=str(error))
 
 
 def _written(session: Session, parts: Parts, mail: Mail) -> Letter | None:

@@ -30,7 +30,7 @@ class PostOffice:
 
     async def handle_DATA(self, _server: Any, _session: Any, mail: Any) -> str:  # Any: aiosmtpd has no types
         if self.answer.startswith("250"):
-            self.letters.append(message_from_bytes(mail.content, policy=policy.default))  # type: ignore[arg-type]  # EmailMessage by policy
+            self.letters.append(message_from_bytes(mail.content, policy=policy.default))
         return self.answer
 
     async def handle_RCPT(self, _server: Any, _session: Any, mail: Any, address: str, _options: Any) -> str:
