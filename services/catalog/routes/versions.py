@@ -68,7 +68,7 @@ def make_default_version(team_id: UUID, version_id: UUID) -> Json:
 @needs("images", Action.READ)
 @blueprint.response(200, schemas.ImageListSchema)
 def list_images(team_id: UUID, version_id: UUID) -> Json:
-    return {"items": [render.image(view) for view in images.listed(db(), principal(), version_id)]}
+    return {"items": [render.image(view) for view in images.listed(db(), principal(), version_id)], "next_cursor": None}
 
 
 @blueprint.post("/versions/<uuid:version_id>/images")

@@ -103,6 +103,7 @@ class ImageSchema(TimesSchema):
 
 class ImageListSchema(Strict):
     items = fields.List(fields.Nested(ImageSchema), required=True)
+    next_cursor = fields.String(dump_default=None, allow_none=True)
 
 
 class VersionSummarySchema(TimesSchema):
