@@ -51,7 +51,7 @@ def expect_a_whole_record(harbour: Harbour, deployment: str, final: str) -> None
     """Started and ended stand in the audit log once each, nothing stands there twice, and the chain verifies."""
 
     def actions() -> Counter[str]:
-        return Counter(entry["action"] for entry in harbour.audit() if entry["resource_id"] == deployment)
+        return Counter(entry["action"] for entry in harbour.audit() if entry["resource"]["id"] == deployment)
 
     eventually(lambda: Harbour._patiently(lambda: actions()[final] == 1), seconds=60, every=0.5, what=f"{final} in the record")
     counted = actions()

@@ -38,10 +38,14 @@ class Screen:
         what = event.get("message") or ""
         container = event.get("container") or ""
         step = str((event.get("data") or {}).get("step") or event.get("step") or event.get("kind") or "")
+        if not (what or step):
+            return
         self._console.print(f"     [blue]·[/] [bold]{container:<6}[/] {step:<12} [dim]{what}[/]", markup=True)
 
     def table(self, columns: list[str], rows: list[list[str]]) -> None:
-        table = Table(*columns, box=None, padding=(0, 2, 0, 3), header_style="dim")
+        table = Table(box=None, padding=(0, 2, 0, 3), header_style="dim")
+        for column in columns:
+            table.add_column(column, no_wrap=True)
         for row in rows:
             table.add_row(*row)
         self._console.print(table)

@@ -228,17 +228,8 @@ class Story:
     def show_audit(self) -> None:
         self.screen.chapter("The record")
         entries = self._await_entries({"deployer.deployment.succeeded", "deployer.deployment.failed", "identity.access.refused"})
-        rows = [
-            [
-                str(entry["at"])[11:19],
-                str(entry.get("actor_name") or entry.get("actor") or ""),
-                str(entry["action"]),
-                str(entry.get("resource_name") or ""),
-                str(entry.get("outcome") or ""),
-            ]
-            for entry in entries
-        ]
-        self.screen.table(["time", "who", "what", "on", "outcome"], rows[:60])
+        rows = [_row(entry) for entry in entries if entry["action"] != "agent.deployment.progressed"]
+        self.screen.table(["time", "who", "what", "on", "outcome"], rows)
         verdict = self.client.get(f"{self.team}/audit/verify")
         expect(verdict["valid"] and verdict["entries"] >= len(entries), f"the chain verifies: {verdict}")
         self.screen.saw(f"the chain of {verdict['entries']} entries verifies")
@@ -326,6 +317,12 @@ def fetch(url: str) -> str:
 
     wait_until(answers, seconds=10, part="demo", problem=f"{url} does not answer")
     return page
+
+
+def _row(entry: dict[str, Any]) -> list[str]:
+    actor, resource = entry["actor"], entry["resource"]
+    who = str(actor["name"] or actor["kind"])
+    return [str(entry["at"])[11:19], who, str(entry["action"]), str(resource["name"] or ""), str(entry["outcome"])]
 
 
 def _hide_token(command: str, token: str) -> str:
