@@ -85,7 +85,7 @@ def _world() -> Iterator[_World]:
         _be_durable(servers, on=True)
         try:
             agents = [deployer.new_agent(f"node-{number}") for number in range(_NODES)]
-            attempts = [deployer.live_attempt(agent.node_id) for agent in agents if agent.node_id is not None]
+            attempts = [deployer.live_attempt(agent.node_id) for agent in agents]
             _bind_plain_queue(broker, agents)
             yield _World(deployer, databases, broker, agents, attempts)
         finally:
@@ -110,7 +110,6 @@ def _bind_plain_queue(broker: TestBroker, agents: Sequence[TestAgent]) -> None:
     manage = broker.servers.manage
     manage("PUT", f"/api/queues/{broker.agents}/{_QUEUE}", {"durable": True, "arguments": {"x-queue-type": "quorum"}})
     for agent in agents:
-        assert agent.node_id is not None
         manage("POST", f"/api/bindings/{broker.agents}/e/{reports_exchange(agent.node_id)}/q/{_QUEUE}", {"routing_key": ""})
 
 

@@ -56,7 +56,7 @@ class Nodes(MethodView):
     def get(self, arguments: Json, team_id: UUID) -> Page:
         """Nodes of the team, by name."""
         after = decode_cursor(arguments["cursor"], str, UUID)
-        views = usecases.list_nodes(_part("db"), principal(), limit=arguments["limit"], after=after)  # type: ignore[arg-type]  # a pair
+        views = usecases.list_nodes(_part("db"), principal(), limit=arguments["limit"], after=after)
         page = page_of(views, arguments["limit"], lambda view: (view.row.name, view.row.id))
         return Page([_shown(view) for view in page.items], page.next_cursor)
 
@@ -133,7 +133,7 @@ def list_containers(arguments: Json, team_id: UUID, node_id: UUID) -> Json:
         node_id,
         prefix=arguments["prefix"],
         limit=arguments["limit"],
-        after=after,  # type: ignore[arg-type]  # a pair
+        after=after,
     )
     return {
         "items": found.items,

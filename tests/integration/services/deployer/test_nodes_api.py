@@ -155,7 +155,6 @@ def test_an_agent_that_enrols_anew_replaces_the_former_one(deployer: TestDeploye
 
 def test_a_revoked_node_is_cut_off_at_once(deployer: TestDeployer) -> None:
     agent = deployer.new_agent()
-    assert agent.node_id is not None
     attempt = deployer.live_attempt(agent.node_id)
     connection = pika.BlockingConnection(pika.URLParameters(agent.url))
     answer = deployer.call("POST", f"/nodes/{agent.node_id}/revoke")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,6 @@ def provisioner(broker: TestBroker) -> Provisioner:
 
 def test_reconciliation_repairs_what_lacks_and_removes_what_nobody_knows(deployer: TestDeployer, provisioner: Provisioner) -> None:
     first, second = deployer.new_agent("one"), deployer.new_agent("two")
-    assert first.node_id is not None
-    assert second.node_id is not None
     provisioner.remove(first.node_id, 1)
     provisioner.cut(second.node_id, 1)
     stranger = NodeAccess(clock.new_id(), 1, "c29tZWhhc2g=")
@@ -62,7 +61,7 @@ def test_a_revoked_node_is_not_brought_back(deployer: TestDeployer, provisioner:
     reconcile(deployer.db, provisioner)
     state = provisioner.survey()
     assert agent.username not in state.password_hashes
-    assert topology.commands_queue(agent.node_id) not in state.queues  # type: ignore[arg-type]  # it has enrolled
+    assert topology.commands_queue(agent.node_id) not in state.queues
 
 
 def test_only_one_worker_reconciles_at_a_time(deployer: TestDeployer, provisioner: Provisioner) -> None:
@@ -116,16 +115,16 @@ def test_a_killed_and_wiped_broker_gets_everything_back(
     server, broker = private_broker
     deployer = make_deployer(database("deployer"), broker, tmp_path)
     agents = [deployer.new_agent("one"), deployer.new_agent("two")]
-    attempt = deployer.live_attempt(agents[0].node_id)  # type: ignore[arg-type]  # it has enrolled
+    attempt = deployer.live_attempt(agents[0].node_id)
     with deployer.worker():
         for agent in agents:
             say_hello(agent)
-            eventually(lambda agent=agent: "deployer.node.welcome.v1" in [command.type for command in agent.commands()])
+            eventually(partial(is_welcomed, agent))
         server.kill()
         shutil.rmtree(server.node.directory / "data")
         server.start()
         for agent in agents:
-            eventually(lambda agent=agent: is_let_in(agent), seconds=20)
+            eventually(partial(is_let_in, agent), seconds=20)
             say_hello(agent)
         commands = eventually(agents[0].commands)
         commands += eventually(lambda: [] if len(commands) > 1 else agents[0].commands()) if len(commands) < 2 else []
@@ -140,6 +139,10 @@ def test_a_killed_and_wiped_broker_gets_everything_back(
 def say_hello(agent: TestAgent) -> None:
     agent.close()
     agent.say("hello", Hello(boot_id=agent.boot_id, version="0.1.0"))
+
+
+def is_welcomed(agent: TestAgent) -> bool:
+    return "deployer.node.welcome.v1" in [command.type for command in agent.commands()]
 
 
 def is_let_in(agent: TestAgent) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import UUID
+from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
+from pika.exceptions import AMQPError
 from sqlalchemy import text
 
 from kernel import clock, signing
@@ -22,7 +23,10 @@ from kernel.contracts.agent import (
     ObservedContainer,
     PlaceState,
 )
+from kernel.contracts.envelope import Envelope, encode
+from kernel.contracts.recorded import Recorded
 from kernel.contracts.spec import spec_hash
+from kernel.messaging.publisher import Outgoing, Publisher
 from kernel.messaging.topology import parked_queue
 from kernel.outbox import Relay
 from services.deployer.messages import REPORTS
@@ -60,7 +64,7 @@ def say_hello(deployer: TestDeployer, agent: TestAgent, *places: PlaceState) -> 
     agent.epoch = welcome["epoch"]
 
 
-def of_kind(deployer: TestDeployer, agent: TestAgent, kind: str) -> list[dict]:
+def of_kind(deployer: TestDeployer, agent: TestAgent, kind: str) -> list[dict[str, Any]]:
     return [command for command in deployer.commands(agent.node_id) if command["type"] == f"deployer.{kind}.v1"]
 
 
@@ -80,7 +84,7 @@ def heartbeat(agent: TestAgent) -> Heartbeat:
 
 def settled(deployer: TestDeployer, attempt: Attempt) -> tuple[object, ...]:
     """(outcome, code, the deployment's status), once it is settled."""
-    return eventually(lambda: (row := tuple(deployer.attempt(attempt.id)[:3]))[0] and row)  # type: ignore[no-any-return]  # a tuple, then
+    return eventually(lambda: (row := tuple(deployer.attempt(attempt.id)[:3]))[0] and row)
 
 
 def flush(deployer: TestDeployer, agent: TestAgent) -> None:
@@ -244,6 +248,32 @@ def test_what_a_revoked_node_says_does_not_count(deployer: TestDeployer, agent: 
     assert deployer.node(other.node_id)["status"] == "connected"
 
 
+def test_a_node_that_was_silent_is_told_of_when_it_is_back_and_gets_what_waited(deployer: TestDeployer, agent: TestAgent) -> None:
+    with deployer.db.system() as session:
+        session.execute(text("UPDATE nodes SET last_seen_at = now() - interval '31 seconds'"))
+    eventually(lambda: deployer.events("deployer.node.unreachable.v1"), seconds=10)
+    attempt = deployer.live_attempt(agent.node_id, sent=False)
+    assert deployer.node(agent.node_id)["status"] == "unreachable"
+    flush(deployer, agent)
+    assert len(deployer.events("deployer.node.connected.v1")) == 2
+    assert deployer.node(agent.node_id)["status"] == "connected"
+    assert [command["data"]["attempt_id"] for command in of_kind(deployer, agent, "deployment.apply")] == [str(attempt.id)]
+
+
+def test_the_nodes_of_a_deleted_team_are_revoked(deployer: TestDeployer, agent: TestAgent, broker: TestBroker) -> None:
+    deleted = Recorded(resource_type="team", resource_id=str(deployer.team_id))
+    event = Envelope(type="identity.team.deleted.v1", source="identity", team=deployer.team_id, actor="user:tess", data=deleted)
+    publisher = Publisher(broker.core_url("identity"), "test")
+    for _ in range(2):
+        publisher.publish([Outgoing("identity.events", event.type, encode(event), str(event.id))])
+    publisher.close()
+    eventually(lambda: deployer.node(agent.node_id)["status"] == "revoked")
+    (revoked,) = deployer.events("deployer.node.revoked.v1")
+    assert (revoked["actor"], revoked["causation"]) == ("user:tess", str(event.id))
+    with pytest.raises(AMQPError):
+        agent.commands()
+
+
 def test_the_newest_view_of_the_containers_is_kept(deployer: TestDeployer, agent: TestAgent) -> None:
     newest = agent.report("containers.observed", ContainersObserved(containers=[container("running"), container("running", name="db")]))
     older = agent.report("containers.observed", ContainersObserved(containers=[]), sequence=1)
@@ -293,4 +323,4 @@ def test_a_node_that_is_not_known_is_waited_for(deployer: TestDeployer) -> None:
     agent.say("hello", Hello(boot_id=agent.boot_id, version="0.1.0"))
     with deployer.db.system() as session:
         session.execute(text("UPDATE nodes SET verify_key = :key"), {"key": agent.identity["verify_key"]})
-    eventually(lambda: deployer.node(UUID(str(agent.node_id)))["status"] == "connected", seconds=15)
+    eventually(lambda: deployer.node(agent.node_id)["status"] == "connected", seconds=15)
