@@ -6,6 +6,7 @@ import argparse
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -31,11 +32,13 @@ from agent.policy import read_policy
 from agent.settings import Settings, read_settings
 from agent.workers import Workers
 from kernel import clock, telemetry
+from kernel.contracts.spec import LABEL_NODE
 from kernel.errors import Conflict, FairleadError
 
 log = structlog.get_logger(__name__)
 
 _TICK_SECONDS = 0.5
+_LONGEST_LOG_BYTES = 10 * 1024 * 1024
 _LEAVE_SECONDS = 10.0
 
 
@@ -121,8 +124,16 @@ class Agent:
                 beat_at = clock.monotonic()
                 self._heartbeat.beat()
             self._heartbeat.write_state()
+            self._shorten_log()
         self._leave()
         return status
+
+    def _shorten_log(self) -> None:
+        """Keep the log file short: whoever started us only appends to it."""
+        path = self._core.settings.log_file
+        if path is not None and path.exists() and path.stat().st_size > _LONGEST_LOG_BYTES:
+            shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+            os.truncate(path, 0)
 
     def _leave(self) -> None:
         core = self._core
@@ -167,6 +178,16 @@ def _enroll(settings: Settings, base_url: str) -> int:
     return 0
 
 
+def _remove_containers(settings: Settings) -> int:
+    """For uninstalling: everything that this node runs for Fairlead goes, but for its data."""
+    engine, label = Engine(settings.docker_address), f"{LABEL_NODE}={load_node(settings.directory).node_id}"
+    for one in engine.containers(label):
+        engine.remove(one.id)
+    for network in engine.networks(label):
+        engine.remove_network(network)
+    return 0
+
+
 def _status(settings: Settings) -> int:
     """0 when the agent is connected, 1 when it is not, 3 when it does not run."""
     try:
@@ -190,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     orders.add_parser("status", help="say whether the agent is connected")
     enroll = orders.add_parser("enroll", help="enrol this machine; the one-time token is read from FAIRLEAD_AGENT_TOKEN")
     enroll.add_argument("base_url", help="the address of the control plane")
+    orders.add_parser("remove-containers", help="remove every container that Fairlead made here; volumes stay")
     orders.add_parser("check-policy", help="read policy.toml and say what is wrong with it")
     return parser
 
@@ -204,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _enroll(settings, asked.base_url)
         if asked.order == "status":
             return _status(settings)
+        if asked.order == "remove-containers":
+            return _remove_containers(settings)
         if asked.order == "check-policy":
             sys.stdout.write(f"{read_policy(settings.policy_path)}\n")
             return 0
