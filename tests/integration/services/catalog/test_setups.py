@@ -90,9 +90,7 @@ def test_a_deleted_tag_is_missed_at_the_pin(catalog: TestCatalog, open_registry:
     assert [error["field"] for error in answer["errors"]] == ["images.0.tag"]
 
 
-def test_an_own_authority_is_trusted_and_a_strange_one_is_told(
-    catalog: TestCatalog, secure_registry: tuple[Pusher, Certified]
-) -> None:
+def test_an_own_authority_is_trusted_and_a_strange_one_is_told(catalog: TestCatalog, secure_registry: tuple[Pusher, Certified]) -> None:
     pusher, root = secure_registry
     digest = pusher.image("secure/app", "1")
 
