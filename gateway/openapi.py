@@ -70,20 +70,21 @@ def _take_tags(tags: list[Document], more: list[Document]) -> None:
 
 def _take_components(components: Document, service: str, more: Document) -> dict[str, str]:
     """Add `more`; returns the references that have another name now."""
+    entries = {(section, name): entry for section, named in more.items() if section != "securitySchemes" for name, entry in named.items()}
     renamed: dict[str, str] = {}
-    for section, entries in more.items():
-        if section == "securitySchemes":
-            continue
-        known = components.setdefault(section, {})
-        for name, entry in entries.items():
-            if name in known and known[name] != entry:
-                renamed[f"#/components/{section}/{name}"] = f"#/components/{section}/{service.capitalize()}{name}"
-    for section, entries in more.items():
-        if section == "securitySchemes":
-            continue
-        for name, entry in entries.items():
-            new = renamed.get(f"#/components/{section}/{name}", name).rpartition("/")[2]
-            components[section].setdefault(new, _pointing_to(entry, renamed))
+    while True:
+        # What points to something that got another name is another thing too, though its text is the same.
+        clashes = {
+            f"#/components/{section}/{name}": f"#/components/{section}/{service.capitalize()}{name}"
+            for (section, name), entry in entries.items()
+            if components.get(section, {}).get(name, entry) != _pointing_to(entry, renamed)
+        }
+        if clashes.keys() <= renamed.keys():
+            break
+        renamed |= clashes
+    for (section, name), entry in entries.items():
+        new = renamed.get(f"#/components/{section}/{name}", name).rpartition("/")[2]
+        components.setdefault(section, {}).setdefault(new, _pointing_to(entry, renamed))
     return renamed
 
 
