@@ -170,19 +170,22 @@ class GuardedEgress:
                 content = b"" if method == "HEAD" else response.read(largest_bytes + 1)
             except ssl.SSLCertVerificationError as error:
                 raise RemoteError(Fault.CERTIFICATE, f"The certificate of {target.host} is not trusted: {error.verify_message}.") from error
-            except ssl.SSLError as error:
-                raise RemoteError(Fault.CERTIFICATE, f"{target.host} does not speak TLS as it should.") from error
-            except TimeoutError as error:
-                raise RemoteError(Fault.UNREACHABLE, f"{target.host} did not answer in time.") from error
             except (OSError, http.client.HTTPException, ValueError) as error:
-                late = clock.monotonic() >= deadline
-                raise RemoteError(Fault.UNREACHABLE, f"{target.host} {'did not answer in time' if late else 'does not answer'}.") from error
+                raise _broken(target.host, error, late=clock.monotonic() >= deadline) from error
         if clock.monotonic() >= deadline:
             raise RemoteError(Fault.UNREACHABLE, f"{target.host} did not answer in time.")
         if len(content) > largest_bytes:
             raise RemoteError(Fault.ANSWER, f"{target.host} answers with more than {largest_bytes} bytes.")
         found = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, found, content, target.parts.geturl(), tuple(response.headers.get_all("WWW-Authenticate") or ()))
+
+
+def _broken(host: str, error: Exception, *, late: bool) -> RemoteError:
+    if late or isinstance(error, TimeoutError):
+        return RemoteError(Fault.UNREACHABLE, f"{host} did not answer in time.")
+    if isinstance(error, ssl.SSLError):
+        return RemoteError(Fault.CERTIFICATE, f"{host} does not speak TLS as it should.")
+    return RemoteError(Fault.UNREACHABLE, f"{host} does not answer.")
 
 
 class _PinnedConnection(http.client.HTTPConnection):
