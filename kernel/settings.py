@@ -14,6 +14,7 @@ from kernel.errors import FieldError, Invalid
 
 T = TypeVar("T")
 
+_ROOT = Path(__file__).resolve().parents[1]
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 _PLACEHOLDERS = {"changeme", "change-me", "secret", "password", "example"}
@@ -85,28 +86,40 @@ def table(kind: type[object]) -> list[tuple[str, str, str]]:
     """Rows (variable, default, meaning) of a settings class, for the operations manual."""
     rows = []
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # a dataclass type
-        default = "required" if field.default is dataclasses.MISSING else repr(field.default)
+        default = "required" if field.default is dataclasses.MISSING else _shown(field.default)
         rows.append((field.metadata["variable"], default, field.metadata["about"]))
     return rows
+
+
+def _shown(default: object) -> str:
+    """A default as people would write it in the environment; a path of ours from the root of the project."""
+    if isinstance(default, tuple):
+        return ",".join(str(part) for part in default)
+    if isinstance(default, Path) and default.is_relative_to(_ROOT):
+        return str(default.relative_to(_ROOT))
+    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def classes_of(module: str) -> dict[str, type[object]]:
     """The settings classes that `module` defines, by name."""
     found = vars(importlib.import_module(module)).values()
-    return {one.__name__: one for one in found if isinstance(one, type) and dataclasses.is_dataclass(one) and one.__module__ == module}
+    ours = (one for one in found if isinstance(one, type) and dataclasses.is_dataclass(one) and one.__module__ == module)
+    return {one.__name__: one for one in ours if not one.__name__.startswith("_")}
 
 
 def markdown(readers: Mapping[str, type[object]]) -> str:
-    """The manual's table: each variable once, who reads it, its default, its meaning (the first reader's words)."""
-    rows: dict[str, tuple[list[str], str, str]] = {}
+    """The manual's table: each variable once, who reads it, its default, and every meaning that it has."""
+    rows: dict[str, tuple[list[str], str, list[str]]] = {}
     for reader, kind in readers.items():
         for field, (variable, default, about) in zip(dataclasses.fields(kind), table(kind), strict=True):  # type: ignore[arg-type]  # a dataclass type
-            shown = default if default == "required" else f"`{default}`"
-            names = rows.setdefault(variable, ([], f"{shown}, secret" if field.metadata["secret"] else shown, about))[0]
-            if reader not in names:
-                names.append(reader)
+            shown = default if default in ("required", "") else f"`{default}`"
+            words = ", ".join(filter(None, (shown, "secret" if field.metadata["secret"] else "")))
+            names, _, meanings = rows.setdefault(variable, ([], words, []))
+            names.append(reader)
+            meanings += [] if about in meanings else [about]
     lines = ["| variable | who reads it | default | meaning |", "| --- | --- | --- | --- |"]
-    lines += [f"| `{variable}` | {', '.join(names)} | {default} | {about} |" for variable, (names, default, about) in sorted(rows.items())]
+    for variable, (names, default, meanings) in sorted(rows.items()):
+        lines.append(f"| `{variable}` | {', '.join(names)} | {default} | {'; '.join(meanings)} |")
     return "\n".join(lines)
 
 
