@@ -116,6 +116,18 @@ def attempt_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Attempt
     return {row[0]: AttemptMark(*row) for row in session.execute(_ATTEMPTS, {"ids": list(ids)})} if ids else {}
 
 
+_LOCK_PLACES = text("""
+SELECT 1 FROM places p WHERE EXISTS (SELECT 1 FROM attempts a WHERE a.id = ANY(:ids) AND a.node_id = p.node_id AND a.prefix = p.prefix)
+ORDER BY p.node_id, p.prefix FOR UPDATE
+""")
+
+
+def lock_places_of(session: Session, attempts: Collection[UUID]) -> None:
+    """Lock the places of attempts that may end, in one order, before any deployment is touched."""
+    if attempts:
+        session.execute(_LOCK_PLACES, {"ids": list(attempts)})
+
+
 def live_attempts(session: Session, node_id: UUID) -> list[Attempt]:
     """The attempts without an outcome at a node, oldest first."""
     query = select(Attempt).where(Attempt.node_id == node_id, Attempt.outcome.is_(None)).order_by(Attempt.id)

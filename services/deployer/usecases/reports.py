@@ -49,6 +49,8 @@ def apply_reports(session: Session, reports: Sequence[Envelope], signing_key: Si
     for mark in marks.values():
         node_rules.refuse_revoked(is_revoked=mark.is_revoked)
     attempts = store.attempt_marks(session, {found for report in reports if (found := _attempt_id(report.data)) is not None})
+    # Everybody locks nodes, then places, then deployments: so nobody ever waits for somebody who waits for him.
+    store.lock_places_of(session, {known.id for report in reports if (known := attempts.get(_ended(report.data))) is not None})
     batch = _Batch(session, marks, attempts, signing_key)
     for report in reports:
         batch.take(report)
@@ -59,6 +61,11 @@ def _attempt_id(data: Message) -> UUID | None:
     if isinstance(data, DeploymentProgressed | DeploymentFinished | CommandRefused):
         return data.attempt_id
     return None
+
+
+def _ended(data: Message) -> UUID:
+    """The attempt that a report may end; the nil id, which nothing has, for all others."""
+    return (_attempt_id(data) if isinstance(data, DeploymentFinished | CommandRefused) else None) or UUID(int=0)
 
 
 class _Batch:
@@ -147,7 +154,7 @@ class _Batch:
         facts: dict[str, Any] = {"step": data.step, "told_at": clock.rfc3339(report.time)}
         if data.progress is not None:
             facts["progress"] = data.progress
-        message = _storable(data.message)[:_LONGEST_LOG_LINE]
+        message = data.message[:_LONGEST_LOG_LINE]
         event = NewEvent(kind=kind, at=self._at, message=message, attempt=known.number, container=data.container, data=facts)
         self._history.setdefault(known.deployment_id, []).append(event)
 
@@ -174,7 +181,7 @@ class _Batch:
             log.warning("command refused", node=str(mark.id), command=data.command_type, code=data.code, detail=data.detail)
             return
         facts = {"step": "refused", "command": data.command_type, "code": data.code}
-        event = NewEvent(kind=EventKind.STEP, at=self._at, message=_storable(data.detail), attempt=known.number, data=facts)
+        event = NewEvent(kind=EventKind.STEP, at=self._at, message=data.detail, attempt=known.number, data=facts)
         self._history.setdefault(known.deployment_id, []).append(event)
         reaction = rules.react_to_refusal(data.command_type, data.code, is_live=known.is_live)
         if reaction is Reaction.SEND_AGAIN:
@@ -211,8 +218,3 @@ class _Batch:
         node_store.append_event(self._session, node, "connected", self._at, {"epoch": node.epoch})
         put_event(self._session, "deployer", node_event("connected", node, facts_of_node(mark), after={"epoch": node.epoch}))
         send_waiting(self._session, node, self._key, at=self._at)
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL holds no NUL and no half of a surrogate pair; a container's output may have both."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -122,7 +122,7 @@ def test_a_success_with_its_steps_settles_the_deployment(deployer: TestDeployer,
 def test_a_report_that_comes_twice_acts_once(deployer: TestDeployer, agent: TestAgent) -> None:
     attempt = deployer.live_attempt(agent.node_id)
     body = agent.report("deployment.progressed", progressed(attempt, "pulling"))
-    done = agent.report("deployment.finished", finished(attempt, "failed", code="health-failed"))
+    done = agent.report("deployment.finished", finished(attempt, "failed", code="health-failed", detail="last words: \x00"))
     agent.publish([body, body, done])
     agent.publish([body, done])
     flush(deployer, agent)
