@@ -22,7 +22,7 @@ install-python:
 
 demo: install ## on a bare Debian or Ubuntu machine: install, start, enrol this machine, and tell the whole story of a deployment
 	@$(NATIVE) up
-	@$(PYTHON) -m deploy.native.demo
+	@$(AS_ROOT) $(PYTHON) -m deploy.native.demo
 
 up: install ## start everything and wait until it answers; what runs already is left alone
 	@$(NATIVE) up

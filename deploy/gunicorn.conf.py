@@ -15,6 +15,9 @@ from gunicorn.http import wsgi  # type: ignore[import-untyped]  # gunicorn ships
 _PR_SET_PDEATHSIG = 1
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+# gunicorn looks these up when it is imported, which may have been before this process gave up root.
+user = os.geteuid()
+group = os.getegid()
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 threads = int(os.environ.get("WEB_THREADS", "16"))

@@ -21,7 +21,7 @@ _ABOUT = {
     "migrate": "bring the databases to the newest shape",
     "reset": "down, and remove all data, deployed containers included",
 }
-_NEED_ROOT = {"up", "down", "migrate", "reset"}
+_NEED_ROOT = {"up", "down", "status", "migrate", "reset"}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -39,6 +39,7 @@ def _become_root(arguments: Sequence[str]) -> None:
     if shutil.which("sudo") is None:
         raise StackError("sudo", "is not installed, and this is not root; become root first")
     settings = [f"{name}={value}" for name, value in os.environ.items() if name.startswith(("FAIRLEAD_", "DOCKER_"))]
+    settings.append("PYTHONDONTWRITEBYTECODE=1")  # root's files in the user's checkout would be in the way later
     os.execvp("sudo", ["sudo", "env", *settings, sys.executable, "-m", "deploy.native", *arguments])  # noqa: S606
 
 

@@ -116,19 +116,22 @@ install_python() {
   say "✓ .venv is ready"
 }
 
-# The gateway hands this file to new nodes; it is made again when something in it has changed.
-build_wheel() {
+# Compiles our own code, so that servers start quickly, and builds the wheel that the gateway hands to new nodes.
+# Both again when a source has changed.
+build_ours() {
   local newest
   newest=$(compgen -G "$root/dist/fairlead-*.whl" | head -n 1 || true)
-  if [ -n "$newest" ] && [ -z "$(find pyproject.toml kernel agent cli gateway services -newer "$newest" \( -name '*.py' -o -name '*.toml' -o -type d \) \
-    -not -path '*/__pycache__*' -print -quit)" ]; then return; fi
+  if [ -n "$newest" ] && [ -z "$(find pyproject.toml README.md kernel agent cli gateway services deploy -newer "$newest" -type f \
+    -not -name '*.pyc' -print -quit)" ]; then return; fi
+  env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m compileall -q kernel agent cli gateway services deploy >>"$log" 2>&1 || fail "compiling"
+  rm -rf "$root/dist.new"
   "$venv/bin/python" -m hatchling build -t wheel -d "$root/dist.new" >>"$log" 2>&1 || fail "building the wheel"
   mkdir -p "$root/dist"
   rm -f "$root"/dist/fairlead-*.whl
   mv "$root"/dist.new/*.whl "$root/dist/"
-  rmdir "$root/dist.new"
+  rm -rf "$root/dist.new"
   touch "$root"/dist/*.whl
-  say "✓ the wheel for agents is built"
+  say "✓ our own code is compiled, and the wheel for agents is built"
 }
 
 mkdir -p "$run/logs"
@@ -148,4 +151,4 @@ if [ ${#packages[@]} -gt 0 ]; then
   fi
 fi
 install_python
-if [ "${1:-}" != --python-only ]; then build_wheel; fi
+if [ "${1:-}" != --python-only ]; then build_ours; fi

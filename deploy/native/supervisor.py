@@ -182,6 +182,8 @@ class Supervisor:
         command = [sys.executable, "-m", "deploy.native.supervise", "--nodaemon", "--silent", "-c", str(self._layout.supervisor_config)]
         clean = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
                  "HOME": str(self._layout.run), "MALLOC_ARENA_MAX": "2", MARK: str(self._layout.run)}  # fmt: skip
+        if self._layout.account is not None:
+            clean["PYTHONDONTWRITEBYTECODE"] = "1"  # root's files in the user's checkout would be in the way later
         with log.open("ab") as stream:
             process = subprocess.Popen(
                 command, env=clean, cwd=self._layout.root, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
