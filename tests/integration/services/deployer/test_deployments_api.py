@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from nacl.public import PrivateKey
 
@@ -198,3 +200,23 @@ def test_one_in_progress_can_neither_be_deleted_nor_copied_nor_changed(world: Wo
     assert world.me.call("DELETE", where, status=409)["code"] == "deployment-in-progress"
     assert world.me.call("POST", f"{where}/copy", {"prefix": "b"}, status=409)["code"] == "deployment-in-progress"
     assert world.me.call("PATCH", where, {"note": "x"}, status=409)["code"] == "deployment-immutable"
+
+
+def test_of_many_made_at_once_the_database_lets_one_through(world: World) -> None:
+    body = {"version_id": world.catalog.add(WEB), "node_id": str(world.node), "prefix": "shop"}
+    answers: list[tuple[int, str]] = []
+    gate = threading.Barrier(8)
+
+    def make() -> None:
+        client = world.app.test_client()
+        gate.wait()
+        path, headers = f"/api/v1/teams/{world.team}/deployments", {"Authorization": f"Bearer {world.me.token}"}
+        answer = client.post(path, json=body, headers=headers)
+        answers.append((answer.status_code, answer.get_json().get("code")))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers, key=str) == [(201, None)] + [(409, "deployment-preparing-exists")] * 7
