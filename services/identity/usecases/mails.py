@@ -15,6 +15,8 @@ from kernel.errors import Unavailable
 from services.identity.domain import tokens
 from services.identity.models import EmailToken, Mail, User
 from services.identity.store import people, teams
+from services.identity.usecases import events
+from services.identity.usecases.events import Thing
 from services.identity.usecases.parts import Parts
 
 log = structlog.get_logger(__name__)
@@ -87,6 +89,8 @@ def _written(session: Session, parts: Parts, mail: Mail) -> Letter | None:
     if user is None:
         return None
     if mail.kind == "reset":
+        thing = Thing("user", user.id, user.email)
+        events.tell_teams(session, "password.reset_requested", thing, {"actor": "system:anonymous"}, user.id)
         link = _link(session, parts, user, mail, "reset", _RESET_HOURS, "/reset-password")
         return Letter(mail.recipient, "Set a new password for Fairlead", _RESET.format(name=user.name, link=link, hours=_RESET_HOURS))
     if mail.kind == "verify" and (user.email_verified_at is not None or user.email != mail.recipient):
