@@ -52,8 +52,12 @@ def merged(services: dict[str, Flask]) -> Document:
 
 @pytest.fixture(scope="module")
 def gateway() -> Flask:
-    urls = {f"{name}_url": f"http://{name}.invalid" for name in SERVICES}
-    settings = Settings(**urls, broker_core_url="amqp://x:y@127.0.0.1:1/core", public_url="http://127.0.0.1:8080", log_level="error")
+    environment = {f"FAIRLEAD_{name.upper()}_URL": f"http://{name}.invalid" for name in SERVICES} | {
+        "FAIRLEAD_BROKER_CORE_URL": "amqp://x:y@127.0.0.1:1/core",
+        "FAIRLEAD_PUBLIC_URL": "http://127.0.0.1:8080",
+        "FAIRLEAD_LOG_LEVEL": "error",
+    }
+    settings = load(Settings, environment)
     return create_app(settings)
 
 

@@ -43,14 +43,20 @@ class Caller:
     role: str = "member"
     scopes: tuple[str, ...] = ("admin",)
 
-    def call(self, path: str, method: str = "GET", *, team: UUID | None = None, **query: str) -> TestResponse:
-        """The answer to a request below the team's audit log."""
+    def call(self, path: str, method: str = "GET", *, team: UUID | None = None, **query: Any) -> TestResponse:
+        """The answer to a request below the team's audit log. Any: values of the query."""
         claims = {
             "sub": str(clock.new_id()), "kind": "user", "name": "Ada", "team": str(self.team), "role": self.role,
             "scopes": list(self.scopes), "addr": "192.0.2.7",
         }  # fmt: skip
         headers = {"Authorization": f"Bearer {json.dumps(claims)}"}
         return self.client.open(f"/api/v1/teams/{team or self.team}/audit{path}", method=method, headers=headers, query_string=query)
+
+    def read(self, path: str, method: str = "GET", **query: Any) -> Any:
+        """The JSON that a request is answered with. Any: JSON."""
+        answer = self.call(path, method, **query)
+        assert answer.status_code in (200, 201), answer.text
+        return answer.get_json()
 
 
 @pytest.fixture

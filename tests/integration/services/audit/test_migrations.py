@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from kernel.migrate import KERNEL_TABLES
-from services.audit.models import Base
+from services.audit.models import EntryRow
 from tests.fixtures.servers import TestDatabase
 
 
@@ -15,7 +15,7 @@ def test_models_and_migrations_agree(audit_database: TestDatabase) -> None:
     engine = create_engine(audit_database.migration_url)
     with engine.connect() as connection:
         options = {"include_name": lambda name, kind, _: not (kind == "table" and name in KERNEL_TABLES)}
-        differences = compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), EntryRow.metadata)
     engine.dispose()
     assert differences == []
 
