@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from kernel import clock
 
@@ -14,7 +13,7 @@ class Screen:
     """Prints the story; each line of it was seen, or the demo has failed before."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+        self._console = console or Console(highlight=False, soft_wrap=True)
         self._began = clock.monotonic()
         self._number = 0
 
@@ -42,13 +41,11 @@ class Screen:
             return
         self._console.print(f"     [blue]·[/] [bold]{container:<6}[/] {step:<12} [dim]{what}[/]", markup=True)
 
-    def table(self, columns: list[str], rows: list[list[str]]) -> None:
-        table = Table(box=None, padding=(0, 2, 0, 3), header_style="dim")
-        for column in columns:
-            table.add_column(column, no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        self._console.print(table)
+    def record(self, time: str, who: str, what: str, on: str, outcome: str) -> None:
+        """One entry of the audit log."""
+        colour = "red" if outcome == "refused" else "green"
+        line = f"   [dim]{time}[/] {who:<13.13} [bold]{what:<36}[/] {on:<28.28} [{colour}]{outcome}[/]"
+        self._console.print(line, markup=True, soft_wrap=True)
 
     def end(self, text: str) -> None:
         self._console.print(text, markup=True)

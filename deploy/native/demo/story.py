@@ -228,8 +228,9 @@ class Story:
     def show_audit(self) -> None:
         self.screen.chapter("The record")
         entries = self._await_entries({"deployer.deployment.succeeded", "deployer.deployment.failed", "identity.access.refused"})
-        rows = [_row(entry) for entry in entries if entry["action"] != "agent.deployment.progressed"]
-        self.screen.table(["time", "who", "what", "on", "outcome"], rows)
+        for entry in reversed(entries):
+            if entry["action"] != "agent.deployment.progressed":
+                self.screen.record(*_row(entry))
         verdict = self.client.get(f"{self.team}/audit/verify")
         expect(verdict["valid"] and verdict["entries"] >= len(entries), f"the chain verifies: {verdict}")
         self.screen.saw(f"the chain of {verdict['entries']} entries verifies")
@@ -319,10 +320,10 @@ def fetch(url: str) -> str:
     return page
 
 
-def _row(entry: dict[str, Any]) -> list[str]:
+def _row(entry: dict[str, Any]) -> tuple[str, str, str, str, str]:
     actor, resource = entry["actor"], entry["resource"]
     who = str(actor["name"] or actor["kind"])
-    return [str(entry["at"])[11:19], who, str(entry["action"]), str(resource["name"] or ""), str(entry["outcome"])]
+    return str(entry["at"])[11:19], who, str(entry["action"]), str(resource["name"] or ""), str(entry["outcome"])
 
 
 def _hide_token(command: str, token: str) -> str:
