@@ -50,6 +50,7 @@ missing_packages() {
   have docker-registry || echo docker-registry
   have htpasswd || echo apache2-utils
   have busybox || echo busybox-static
+  have curl || echo curl
   have ip || echo iproute2
   have iptables || echo iptables
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates

@@ -74,6 +74,7 @@ class Operator:
                     other.result()
                 self.supervisor.start_programs(p.full_name for p in everything if p.name.endswith("-worker"))
             self._await_gateway(stack, everything)
+            self._control_agents("start")
             return stack
 
     def _prepare(self) -> Stack:
@@ -187,16 +188,20 @@ class Operator:
     def down(self) -> None:
         """Nothing of the stack runs when this returns."""
         with alone(self.layout):
-            self._stop_agent()
+            self._control_agents("stop")
             self._stop_everything()
             self._clear_leftovers()
             self.report.step("nothing of it runs any more")
 
-    def _stop_agent(self) -> None:
-        control = self.layout.agent / "bin" / "agentctl"
-        if control.exists():
-            subprocess.run([str(control), "stop"], timeout=AGENT_SECONDS, check=False)
-            self.report.step("the agent is stopped")
+    def _control_agents(self, *words: str) -> None:
+        """Tells every agent that was installed below the run directory; their own scripts run them, not our supervisor."""
+        for control in agent_controls(self.layout):
+            log = self.layout.log("agentctl")
+            with log.open("ab") as stream:
+                result = subprocess.run([control, *words], stdout=stream, stderr=stream, timeout=AGENT_SECONDS, check=False)
+            if result.returncode != 0:
+                raise StackError("agent", f"`{control} {' '.join(words)}` ended with {result.returncode}", log=log)
+            self.report.step(f"the agent in {control.parents[1]}: {words[0]}")
 
     def _stop_everything(self) -> None:
         if self.supervisor.pid() is None or not self.supervisor.answers():
@@ -268,14 +273,17 @@ class Operator:
 
     def reset(self) -> None:
         """Down, and everything that the stack has written is removed. `.venv` stays."""
-        node = agent_node(self.layout)
-        self.down()
-        if node is not None and dockerd.answers():
+        nodes = agent_nodes(self.layout)
+        self._control_agents("stop")
+        for node in nodes if dockerd.answers() else ():
             removed = dockerd.remove_of_node(node)
             self.report.step(f"{len(removed)} containers, networks and volumes of node {node} are removed")
+        self._control_agents("uninstall")
+        self.down()
         dockerd.unmount_below(self.layout.docker)
         for directory in {self.layout.state, self.layout.docker_exec, self.layout.run}:
-            shutil.rmtree(directory, ignore_errors=False) if directory.exists() else None
+            if directory.exists():
+                shutil.rmtree(directory)
         self.report.step("all data is removed")
 
 
@@ -305,23 +313,21 @@ def _reasons(body: bytes) -> list[str]:
     return [f"{name}: {part.get('reason', 'not ready')}" for name, part in parts.items() if not part.get("ready")]
 
 
+def agent_controls(layout: Layout) -> list[Path]:
+    """The control script of every agent that was installed below the run directory (`agent` by `make demo`)."""
+    return sorted(layout.run.glob("agent*/bin/agentctl"))
+
+
 def agent_processes(layout: Layout) -> list[tuple[str, int]]:
-    """The agent of `make demo`, which its own script started, as (name, pid)."""
+    """Those agents' processes, as (name, pid)."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if any(str(layout.agent) in word for word in command) and any("agent.main" in word or "fairlead-agent" in word for word in command):
+        if "agent.main" in command and command[0].startswith(str(layout.agent)):
             found.append(("agent", process.pid))
     return found
 
 
-def agent_node(layout: Layout) -> str | None:
-    """The id of the node that this machine was enrolled as, if it was."""
-    for path in sorted(Path(layout.agent).rglob("identity.json")):
-        try:
-            node = json.loads(path.read_text()).get("node_id")
-        except (ValueError, OSError):
-            continue
-        if node:
-            return str(node)
-    return None
+def agent_nodes(layout: Layout) -> list[str]:
+    """The ids of the nodes that this machine was enrolled as."""
+    return [str(json.loads(path.read_text())["node_id"]) for path in sorted(layout.run.glob("agent*/data/identity.json"))]
