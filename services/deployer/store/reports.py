@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 from services.deployer.domain.reports import CANCEL_PATIENCE_SECONDS
 from services.deployer.models import Attempt, Deployment, Node, Place
 from services.deployer.store import places
+from services.deployer.store.events import NewEvent
 
 
 @dataclass
@@ -74,24 +76,32 @@ def save_greeting(session: Session, mark: NodeMark, *, version: str, facts: Mapp
     session.execute(update(Node).where(Node.id == mark.id).values(changed).execution_options(synchronize_session=False))
 
 
-_CONTAINERS = text("SELECT containers FROM nodes WHERE id = :id")
+_CONTAINERS = text("SELECT id, containers FROM nodes WHERE id = ANY(:ids)")
 
 
-def read_containers(session: Session, node_id: UUID) -> list[dict[str, Any]] | None:
-    """What was observed before, as the agent reported it; None when nothing ever was."""
-    found: list[dict[str, Any]] | None = session.execute(_CONTAINERS, {"id": node_id}).scalar_one()
-    return found
+def read_containers(session: Session, ids: Collection[UUID]) -> dict[UUID, list[dict[str, Any]] | None]:
+    """What was observed before, as the agents reported it; None where nothing ever was."""
+    return {row[0]: row[1] for row in session.execute(_CONTAINERS, {"ids": list(ids)})}
 
 
-_SEEN_AGAIN = text("UPDATE nodes SET observed_at = now(), observed_sequence = :sequence WHERE id = :id")
+_SEEN_AGAIN = text("""
+UPDATE nodes AS n SET observed_at = now(), observed_sequence = v.sequence, containers = coalesce(v.containers, n.containers)
+FROM unnest(CAST(:ids AS uuid[]), CAST(:sequences AS bigint[]), CAST(CAST(:containers AS text[]) AS jsonb[]))
+  AS v (id, sequence, containers)
+WHERE n.id = v.id
+""")
 
 
-def save_containers(session: Session, mark: NodeMark, containers: list[dict[str, Any]] | None) -> None:
-    """What was observed now; None when it is the same as before. Any: JSON."""
-    session.execute(_SEEN_AGAIN, {"id": mark.id, "sequence": mark.observed_sequence})
-    if containers is not None:
-        values = update(Node).where(Node.id == mark.id).values(containers=containers)
-        session.execute(values.execution_options(synchronize_session=False))
+def save_containers(session: Session, marks: Sequence[NodeMark], changed: Mapping[UUID, list[dict[str, Any]]]) -> None:
+    """That nodes were looked at, and what was seen where it is not the same as before. Any: JSON."""
+    session.execute(
+        _SEEN_AGAIN,
+        {
+            "ids": [mark.id for mark in marks],
+            "sequences": [mark.observed_sequence for mark in marks],
+            "containers": [json.dumps(changed[mark.id]) if mark.id in changed else None for mark in marks],
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,40 @@ def fence(session: Session, attempt: Attempt) -> int:
     """Raise the generation of an attempt's place, so that whatever still comes of it is old; returns the fence."""
     place = places.lock_place(session, team_id=attempt.team_id, node_id=attempt.node_id, prefix=attempt.prefix)
     return places.raise_generation(session, place)
+
+
+_LOCK_DEPLOYMENTS = text("SELECT id FROM deployments WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
+_COUNT_EVENTS = text("""
+UPDATE deployments AS d SET event_count = d.event_count + v.count
+FROM unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS v (id, count) WHERE d.id = v.id RETURNING d.id, d.event_count, d.team_id
+""")
+_INSERT_EVENTS = text("""
+INSERT INTO deployment_events (deployment_id, number, team_id, attempt, at, kind, container, message, data)
+SELECT * FROM unnest(CAST(:deployment_id AS uuid[]), CAST(:number AS int[]), CAST(:team_id AS uuid[]), CAST(:attempt AS int[]),
+  CAST(:at AS timestamptz[]), CAST(:kind AS text[]), CAST(:container AS text[]), CAST(:message AS text[]),
+  CAST(CAST(:data AS text[]) AS jsonb[]))
+""")
+
+
+def append_histories(session: Session, histories: Mapping[UUID, Sequence[NewEvent]]) -> None:
+    """As `store.events.append_events`, for many deployments in three statements, however long their histories are."""
+    if not histories:
+        return
+    ids = sorted(histories)
+    session.execute(_LOCK_DEPLOYMENTS, {"ids": ids})
+    counted = session.execute(_COUNT_EVENTS, {"ids": ids, "counts": [len(histories[one]) for one in ids]})
+    columns: dict[str, list[object]] = {}
+    for deployment_id, last, team_id in counted:
+        rows = histories[deployment_id]
+        for number, row in enumerate(rows, start=last - len(rows) + 1):
+            values = {
+                "deployment_id": deployment_id, "number": number, "team_id": team_id, "attempt": row.attempt, "at": row.at,
+                "kind": row.kind.value, "container": row.container, "message": row.message, "data": json.dumps(row.data),
+            }  # fmt: skip
+            for name, value in values.items():
+                columns.setdefault(name, []).append(value)
+    if columns:
+        session.execute(_INSERT_EVENTS, columns)
 
 
 _DUE = text(f"""

@@ -28,17 +28,26 @@ _SCHEMA = ContainersObservedSchema()
 Rows = Sequence[dict[str, Any]]  # containers as the agent reports them and as the row keeps them
 
 
-def observe(session: Session, mark: NodeMark, report: Envelope, *, at: datetime) -> None:
-    """Keep the newest view of a locked node."""
+def observe(session: Session, seen: Sequence[tuple[NodeMark, Envelope]], *, at: datetime) -> None:
+    """Keep the newest view of each of some locked nodes."""
+    if not seen:
+        return
+    before = store.read_containers(session, [mark.id for mark, _ in seen])
+    now = {mark.id: _rows(report) for mark, report in seen}
+    changed = {node_id: rows for node_id, rows in now.items() if rows != before.get(node_id)}
+    store.save_containers(session, [mark for mark, _ in seen], changed)
+    for mark, _ in seen:
+        former = before.get(mark.id)
+        if former is not None and mark.id in changed:
+            for prefix in sorted(_changed_prefixes(former, changed[mark.id])):
+                _tell_drift(session, mark, prefix, _at(former, prefix), _at(changed[mark.id], prefix), at=at)
+
+
+def _rows(report: Envelope) -> list[dict[str, Any]]:
     assert isinstance(report.data, ContainersObserved)
     dumped: dict[str, Any] = _SCHEMA.dump(report.data)  # JSON
-    now: list[dict[str, Any]] = dumped["containers"]
-    before = store.read_containers(session, mark.id)
-    store.save_containers(session, mark, None if now == before else now)
-    if before is None:
-        return
-    for prefix in sorted(_changed_prefixes(before, now)):
-        _tell_drift(session, mark, prefix, _at(before, prefix), _at(now, prefix), at=at)
+    rows: list[dict[str, Any]] = dumped["containers"]
+    return rows
 
 
 def _at(rows: Rows, prefix: str) -> list[dict[str, Any]]:
@@ -51,10 +60,12 @@ def _changed_prefixes(before: Rows, now: Rows) -> set[str]:
 
 def _tell_drift(session: Session, mark: NodeMark, prefix: str, before: Rows, now: Rows, *, at: datetime) -> None:
     """An event when what was as it should be is so no longer, and a line in the history when it is again."""
+    if store.is_place_busy(session, mark.id, prefix):
+        return
     stack = standing_stack(session, mark.id, prefix)
     was, _ = sync_of(stack, observed_of(before))
     is_, found = sync_of(stack, observed_of(now))
-    if stack is None or was == is_ or store.is_place_busy(session, mark.id, prefix):
+    if stack is None or was == is_:
         return
     places.lock_place(session, team_id=mark.team_id, node_id=mark.id, prefix=prefix)
     deployments = places.lock_deployments_at(session, mark.id, prefix)

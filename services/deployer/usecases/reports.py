@@ -30,7 +30,7 @@ from services.deployer.store import nodes as node_store
 from services.deployer.store import places
 from services.deployer.store import reports as store
 from services.deployer.store.attempts import attempt_of
-from services.deployer.store.events import NewEvent, append_events
+from services.deployer.store.events import NewEvent
 from services.deployer.store.reports import AttemptMark, NodeMark
 from services.deployer.usecases.hello import answer_hello, cause_of, facts_of_node, send_welcome
 from services.deployer.usecases.nodes import node_event
@@ -113,8 +113,7 @@ class _Batch:
         self._write_history()
         heard = [mark for mark in self._marks.values() if mark.is_heard]
         store.save_heard(self._session, heard)
-        for node_id, report in self._observed.items():
-            observe(self._session, self._marks[node_id], report, at=self._at)
+        observe(self._session, [(self._marks[node_id], self._observed[node_id]) for node_id in sorted(self._observed)], at=self._at)
         back = {mark.id for mark in heard if mark.silent_seconds is None or mark.silent_seconds > node_rules.SILENT_AFTER_SECONDS}
         for node_id in sorted(node_store.not_connected(self._session, back)):
             self._welcome_back(self._marks[node_id])
@@ -208,9 +207,7 @@ class _Batch:
             send_apply(self._session, attempt, node, self._key, at=self._at)
 
     def _write_history(self) -> None:
-        # In one order, so that two workers never wait for each other.
-        for deployment_id in sorted(self._history):
-            append_events(self._session, deployment_id, self._history[deployment_id])
+        store.append_histories(self._session, self._history)
         self._history.clear()
 
     def _welcome_back(self, mark: NodeMark) -> None:
