@@ -10,7 +10,7 @@ import structlog
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from gateway import docs, health, install, metrics, openapi, proxy, streams
+from gateway import docs, health, install, metrics, onboarding, openapi, proxy, streams
 from gateway.addresses import raw_path
 from gateway.parts import Parts, make_parts
 from gateway.settings import Settings
@@ -37,9 +37,8 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     app.url_map.merge_slashes = False
     app.extensions["fairlead"] = {"parts": parts}
     _wrap_requests(app)
-    for add_routes in (health.add_routes, metrics.add_routes, streams.add_routes, openapi.add_routes, docs.add_routes, install.add_routes):
-        add_routes(app, parts)
-    proxy.add_routes(app, parts)
+    for module in (health, metrics, streams, onboarding, openapi, docs, install, proxy):
+        module.add_routes(app, parts)
     app.register_error_handler(FairleadError, problems.from_error)
     app.register_error_handler(HTTPException, problems.from_http_exception)
     app.register_error_handler(Exception, problems.from_defect)

@@ -62,6 +62,12 @@ PATHS: dict[str, Document] = {
         responses={"200": _STREAM, **_REFUSED},
         parameters=[_path("team_id")],
     ),
+    "/api/v1/teams/{team_id}/onboarding": _operation(
+        "readOnboarding",
+        "What the team has done already, and what comes next",
+        responses={"200": _json("Steps with `name`, `done` and `advice`; `next` is the first that is not done"), **_REFUSED},
+        parameters=[_path("team_id")],
+    ),
     "/api/v1/status": _operation("readStatus", "Versions of all parts", responses={"200": _json("Versions by part")}, public=True),
     "/api/v1/openapi.json": _operation("readDescription", "This document", responses={"200": _json("OpenAPI 3.1")}, public=True),
     "/healthz": _operation("readHealth", "Does the process answer?", responses={"200": _json("It does")}, public=True),

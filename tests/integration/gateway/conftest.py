@@ -34,11 +34,14 @@ class Services:
     exchanges: list[dict[str, Any]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     answers: dict[str, Callable[[], Response]] = field(default_factory=dict)
+    # Makes the internal token of a team; plain text unless a test wants a real one.
+    internal: Callable[[str | None], str] = lambda team: f"internal-for-{team}"
 
     def forget(self) -> None:
         """As new."""
         for noted in (self.seen, self.exchanges, self.tokens, self.answers):
             noted.clear()
+        self.internal = lambda team: f"internal-for-{team}"
 
     def new_token(self) -> str:
         """A token that the exchange knows, and that no test before has used."""
@@ -61,7 +64,7 @@ def _application(services: Services) -> Flask:
             return {"code": "unauthenticated", "detail": "This token is worth nothing."}, 401
         if services.exchanges[-1]["team_id"] not in (None, TEAM):
             return {"code": "not-found", "detail": "no"}, 404
-        return {"token": f"internal-for-{services.exchanges[-1]['team_id']}", "expires_in": 60}, 200
+        return {"token": services.internal(services.exchanges[-1]["team_id"]), "expires_in": 60}, 200
 
     @app.get("/readyz")
     @app.get("/healthz")

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import requests
 from flask import Response, request
+from joserfc import jwt
+from joserfc.jwk import OKPKey
 
 from kernel import clock
 from kernel.contracts import identity
@@ -219,3 +221,59 @@ def test_a_change_of_rights_is_felt_at_once(
     services.tokens.clear()
     publish("identity", "identity.token.revoked.v1", TEAM)
     eventually(lambda: gateway.call("/api/v1/me").status_code == 401, seconds=2)
+
+
+def sign_for_real(services: Services, *, scopes: tuple[str, ...] = ("admin",)) -> None:
+    """From now on internal tokens are real ones, with a key that can be asked for."""
+    key = OKPKey.generate_key("Ed25519", {"kid": "k1", "alg": "Ed25519", "use": "sig"})
+    keys = json.dumps({"keys": [key.as_dict(private=False)]})
+    services.answers["/api/v1/.well-known/jwks.json"] = lambda: Response(keys, content_type="application/json")
+
+    def internal(team: str | None) -> str:
+        claims = {
+            "iss": "fairlead", "aud": "fairlead-internal", "sub": str(clock.new_id()), "kind": "user", "name": "Ada", "team": team,
+            "role": "viewer", "scopes": list(scopes), "exp": int(clock.now().timestamp()) + 60,
+        }  # fmt: skip
+        return jwt.encode({"alg": "Ed25519", "kid": "k1"}, claims, key, algorithms=["Ed25519"])
+
+    services.internal = internal
+
+
+def test_a_team_sees_its_events_live_and_no_others(
+    run_gateway: RunGateway, broker: TestBroker, services: Services, publish: Callable[..., None]
+) -> None:
+    sign_for_real(services)
+    gateway = run_gateway(FAIRLEAD_BROKER_CORE_URL=broker.core_url("gateway"))
+    eventually(lambda: gateway.call("/readyz").json()["parts"]["broker"]["ready"])
+    looker = Looker(gateway, f"/api/v1/teams/{TEAM}/events/stream")
+    assert looker.answer.status_code == 200
+    publish("deployer", "deployer.deployment.started.v1", str(clock.new_id()), revision=1)
+    publish("deployer", "deployer.deployment.started.v1", TEAM, revision=2, verify_key="x")
+    eventually(lambda: looker.seen)
+    [(_, _, event)] = looker.seen
+    assert (event["type"], event["data"]["revision"]) == ("deployer.deployment.started.v1", 2)
+    assert not {"before", "after", "verify_key"} & set(event["data"])
+    assert "address" not in event
+    services.tokens.clear()
+    eventually(lambda: looker.is_over, seconds=30)
+    assert looker.seen[-1][0] == "problem"
+
+
+def test_a_token_for_something_else_sees_no_live_events(gateway: Gateway, services: Services) -> None:
+    sign_for_real(services, scopes=("registries:read",))
+    assert gateway.call(f"/api/v1/teams/{TEAM}/events/stream").status_code == 403
+
+
+def test_a_forged_internal_token_sees_no_live_events(gateway: Gateway, services: Services) -> None:
+    assert gateway.call(f"/api/v1/teams/{TEAM}/events/stream").status_code in (401, 503)
+
+
+def test_a_new_team_is_told_what_to_do_next(gateway: Gateway, services: Services) -> None:
+    def items(*found: str) -> Callable[[], Response]:
+        return lambda: Response(json.dumps({"items": list(found)}), content_type="application/json")
+
+    base = f"/api/v1/teams/{TEAM}"
+    services.answers |= {f"{base}/{name}": items("x") for name in ("nodes", "registries")}
+    services.answers |= {f"{base}/{name}": items() for name in ("projects", "deployments")}
+    told = gateway.call(f"{base}/onboarding").json()
+    assert ([step["done"] for step in told["steps"]], told["next"]) == ([True, True, False, False, False], "project")
