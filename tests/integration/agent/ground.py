@@ -30,7 +30,26 @@ from kernel.messaging.consumer import Delivery
 from kernel.signing import seal, sign_body, to_text
 from tests.fixtures.waiting import eventually
 
-_PROGRAMS = "sh sleep httpd cat echo wget true false ls nc touch id test kill mkdir env head trap".split()
+_PROGRAMS = [
+    "sh",
+    "sleep",
+    "httpd",
+    "cat",
+    "echo",
+    "wget",
+    "true",
+    "false",
+    "ls",
+    "nc",
+    "touch",
+    "id",
+    "test",
+    "kill",
+    "mkdir",
+    "env",
+    "head",
+    "trap",
+]
 
 
 def rootfs(mark: str) -> bytes:
@@ -160,7 +179,7 @@ class Ground:
 
     def order(self, *specs: ContainerSpec, **options: Any) -> ApplyDeployment:
         """An order to apply; `options` are its other fields."""
-        ids = {"deployment_id": clock.new_id(), "attempt_id": clock.new_id(), "attempt": 1, "prefix": self.prefix}
+        ids: dict[str, Any] = {"deployment_id": clock.new_id(), "attempt_id": clock.new_id(), "attempt": 1, "prefix": self.prefix}
         return ApplyDeployment(stack=StackSpec("project", "1", specs), **(ids | options))
 
     def start(self, *specs: ContainerSpec, **options: Any) -> UUID:

@@ -14,7 +14,10 @@ def test_a_first_deployment_makes_its_containers_and_says_so(ground: Ground) -> 
 
     assert (finished.outcome, finished.code, finished.restored) == ("succeeded", None, True), finished
     assert names(ground.running(), ground.prefix) == {"web", "db"}
-    assert {(one.name, one.action, one.health_checked) for one in finished.containers} == {("web", "created", False), ("db", "created", False)}
+    assert {(one.name, one.action, one.health_checked) for one in finished.containers} == {
+        ("web", "created", False),
+        ("db", "created", False),
+    }
     found = ground.inspect("web")
     assert found["Config"]["Labels"][LABEL_ATTEMPT] == str(finished.attempt_id)
     assert found["Config"]["Labels"][LABEL_GENERATION] == "1"

@@ -120,7 +120,9 @@ def test_an_upgrade_succeeds_although_the_agent_is_killed(ground: Ground, chosen
     story.check_upgraded()
 
 
-@pytest.mark.parametrize("chosen", ["after:accept", *(f"{when}:{call}" for call in ("begin_undo", "finish") for when in ("before", "after"))])
+@pytest.mark.parametrize(
+    "chosen", ["after:accept", *(f"{when}:{call}" for call in ("begin_undo", "finish") for when in ("before", "after"))]
+)
 def test_a_failure_is_undone_although_the_agent_is_killed(ground: Ground, chosen: str) -> None:
     story = begin(ground, health=FAILING)
     assert story.run(chosen, story.body) is None

@@ -70,7 +70,7 @@ def unpulled(shelf: Shelf, ground: Ground) -> Iterator[Shelf]:
     ground.sweep()
     client = docker.from_env()
     for one in client.images.list(name=shelf.tag.rpartition(":")[0]):
-        client.images.remove(one.id, force=True)
+        client.images.remove(str(one.id), force=True)
     client.close()
 
 

@@ -22,9 +22,7 @@ from agent.containers import (
 from kernel.contracts.config import Config, parse_config
 from kernel.contracts.spec import LABEL_PREFIX, LABEL_ROLE, LABEL_SPEC, ContainerSpec, spec_hash
 
-ORIGIN = Origin(
-    node_id=UUID(int=1), team_id=UUID(int=2), prefix="p", deployment_id=UUID(int=3), attempt_id=UUID(int=4), generation=5
-)
+ORIGIN = Origin(node_id=UUID(int=1), team_id=UUID(int=2), prefix="p", deployment_id=UUID(int=3), attempt_id=UUID(int=4), generation=5)
 
 
 def arguments(local: Local | None = None, **config: Any) -> dict[str, Any]:
@@ -86,7 +84,10 @@ def test_secrets_go_into_the_environment_or_are_mounted_read_only() -> None:
 
 def test_limits_of_the_owner_hold_for_a_container_without_its_own() -> None:
     ceilings = Local(ceilings=Ceilings(memory_bytes=1 << 30, cpus=2, pids=100))
-    assert arguments(ceilings)["HostConfig"] | {"NanoCpus": 2_000_000_000, "Memory": 1 << 30, "PidsLimit": 100} == arguments(ceilings)["HostConfig"]
+    assert (
+        arguments(ceilings)["HostConfig"] | {"NanoCpus": 2_000_000_000, "Memory": 1 << 30, "PidsLimit": 100}
+        == arguments(ceilings)["HostConfig"]
+    )
     own = arguments(ceilings, resources={"memory_bytes": 64 << 20, "cpus": 0.5})["HostConfig"]
     assert (own["Memory"], own["NanoCpus"], own["PidsLimit"]) == (64 << 20, 500_000_000, 100)
 
@@ -126,7 +127,9 @@ def test_an_init_container_has_its_own_program_and_the_main_ones_place() -> None
 
 def test_the_volumes_of_init_containers_count_too() -> None:
     volume = {"path": "/d", "name": "shared"}
-    config = parse_config({"volumes": [volume], "init_containers": [{"name": "i", "image": "x", "volumes": [{"path": "/e", "name": "more"}]}]})
+    config = parse_config(
+        {"volumes": [volume], "init_containers": [{"name": "i", "image": "x", "volumes": [{"path": "/e", "name": "more"}]}]}
+    )
     assert named_volumes(config) == ["more", "shared"]
 
 
@@ -137,7 +140,9 @@ _configs = st.fixed_dictionaries(
         "environment": st.dictionaries(st.sampled_from(["A", "B"]), st.one_of(st.none(), st.text("xyz=\n ", max_size=5))),
         "command": st.one_of(st.none(), st.lists(st.text("ab ", max_size=3), max_size=3)),
         "privileged": st.one_of(st.none(), st.booleans()),
-        "ports": st.one_of(st.none(), st.lists(st.builds(lambda a, b: {"container_port": a, "host_port": b}, st.integers(1, 9), st.integers(1, 9)))),
+        "ports": st.one_of(
+            st.none(), st.lists(st.builds(lambda a, b: {"container_port": a, "host_port": b}, st.integers(1, 9), st.integers(1, 9)))
+        ),
         "volumes": st.one_of(st.none(), st.just([{"path": "/a", "name": "v"}, {"path": "/t", "type": "tmpfs"}])),
         "networks": st.one_of(st.none(), st.lists(st.sampled_from(["n1", "n2"]), unique=True)),
         "network_mode": st.sampled_from([None, "bridge", "host", "none"]),
