@@ -44,9 +44,9 @@ class ServiceClient:
             document = answer.json()
         except ValueError as error:
             raise Unavailable(f"The {self._name} service answered {answer.status_code}.", code=f"{self._name}-unavailable") from error
-        if answer.ok:
+        if answer.status_code < 300:
             return document
-        raise self._error(answer.status_code, document)
+        raise self._error(answer.status_code, document if isinstance(document, dict) else {})
 
     def _error(self, status: int, document: dict[str, Any]) -> FairleadError:
         code, detail = str(document.get("code", "unavailable")), str(document.get("detail", ""))
