@@ -45,6 +45,8 @@ class Resolver:
         registry = self._registry(wanted, reference.host, reference.repository, path)
         repository = reference.repository
         if registry.namespace and reference.host:
+            if not _is_inside(registry, repository):
+                raise Invalid([FieldError(f"{path}repository", f"lies outside of the registry's namespace {registry.namespace}")])
             repository = repository.removeprefix(f"{registry.namespace}/")
         tag = _agreed(wanted.tag, reference.tag, f"{path}tag")
         digest = _agreed(wanted.digest, reference.digest, f"{path}digest")

@@ -1,0 +1,176 @@
+"""A whole Compose file: interpolation, extends, profiles, the order of services; the answer says what became of each thing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kernel.contracts.config import Config, parse_config
+from kernel.errors import FieldError, Invalid
+from services.catalog.compose import values
+from services.catalog.compose.document import Json, load
+from services.catalog.compose.interpolation import Interpolation
+from services.catalog.compose.mounts import Sources
+from services.catalog.compose.services import Reader
+from services.catalog.domain.references import container_name
+
+_TOP = {"services", "volumes", "networks", "configs", "secrets", "name", "version"}
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What is given with a Compose file: contents of files by path, variables, and the profiles that are wanted."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    profiles: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Note:
+    """What happened to one thing of the file, by its path (`services.web.ports`)."""
+
+    path: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service that can be deployed."""
+
+    name: str
+    image: str
+    config: Config
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The services in the order of starting, and notes on what was changed or left out."""
+
+    services: list[Service]
+    changed: list[Note]
+    skipped: list[Note]
+
+
+def import_compose(compose: str, options: ImportOptions, *, field: str = "compose") -> Imported:
+    """Raises Invalid naming everything that is wrong by its path in the file."""
+    raw = load(compose, field=field)
+    interpolation = Interpolation(options.variables)
+    document = interpolation.apply(raw, "")
+    services = _extended(values.mapping(document.get("services"), "services"))
+    if not services:
+        raise Invalid([FieldError("services", "must name at least one service")])
+    sources = Sources(values.mapping(document.get("volumes"), "volumes"), values.mapping(document.get("configs"), "configs"), options.files)
+    result = Imported([], [Note("variables", f"{name} has no value and is taken as empty") for name in sorted(interpolation.missing)], [])
+    _note_top(document, result)
+    wrong: list[FieldError] = []
+    for name in _in_order(services):
+        try:
+            _take(name, services[name], document, sources, options, result)
+        except Invalid as error:
+            wrong += error.errors
+    if wrong:
+        raise Invalid(wrong)
+    return result
+
+
+def _take(
+    name: str, service: Mapping[str, Json], document: Mapping[str, Json], sources: Sources, options: ImportOptions, result: Imported
+) -> None:
+    profiles = [values.text(one, f"services.{name}.profiles") for one in values.items(service.get("profiles"), f"services.{name}.profiles")]
+    if profiles and not set(profiles) & set(options.profiles) and "*" not in options.profiles:
+        result.skipped.append(Note(f"services.{name}", f"belongs to the profile {' or '.join(profiles)}, which was not asked for"))
+        return
+    if not service.get("image"):
+        reason = "has no image: build and push it first" if "build" in service else "has no image"
+        result.skipped.append(Note(f"services.{name}", reason))
+        return
+    own_name = container_name(name)
+    networks = values.mapping(document.get("networks"), "networks")
+    reader = Reader(name, service, sources, options.variables, networks)
+    config = {"name": own_name} | reader.read()
+    if own_name != name:
+        result.changed.append(Note(f"services.{name}", f"is called {own_name}"))
+    # What Compose has no words for, as our own export writes it.
+    for key, own in values.mapping(service.get("x-fairlead"), f"services.{name}.x-fairlead").items():
+        config[key] = own
+    checked = parse_config({key: value for key, value in config.items() if value is not None}, field=f"services.{name}")
+    result.services.append(Service(name, values.text(service["image"], f"services.{name}.image"), checked))
+    result.changed.extend(Note(*one) for one in reader.changed)
+    result.skipped.extend(Note(*one) for one in reader.skipped)
+
+
+def _note_top(document: Mapping[str, Json], result: Imported) -> None:
+    for key in document:
+        if key not in _TOP and not key.startswith("x-"):
+            result.skipped.append(Note(key, "has no counterpart in a version"))
+    for name, volume in values.mapping(document.get("volumes"), "volumes").items():
+        for option in set(values.mapping(volume, f"volumes.{name}")) - {"name", "external"}:
+            result.skipped.append(Note(f"volumes.{name}.{option}", "volumes are made with the driver of the node"))
+    for name, network in values.mapping(document.get("networks"), "networks").items():
+        for option in set(values.mapping(network, f"networks.{name}")) - {"name", "external"}:
+            result.skipped.append(Note(f"networks.{name}.{option}", "networks are made as the node makes them"))
+
+
+def _extended(services: Mapping[str, Json]) -> dict[str, dict[str, Json]]:
+    """Every service with what it `extends` (in this file) beneath it. Raises Invalid."""
+    done: dict[str, dict[str, Json]] = {}
+
+    def resolve(name: str, trail: tuple[str, ...]) -> dict[str, Json]:
+        if name in done:
+            return done[name]
+        if name in trail:
+            values.wrong(f"services.{name}.extends", "goes round in a circle")
+        service = dict(values.mapping(services[name], f"services.{name}"))
+        base = service.pop("extends", None)
+        if base is not None:
+            wanted = base if isinstance(base, dict) else {"service": base}
+            other = values.text(wanted.get("service", ""), f"services.{name}.extends")
+            if wanted.get("file") or other not in services:
+                values.wrong(f"services.{name}.extends", "must name a service of this file")
+            inherited = {key: value for key, value in resolve(other, (*trail, name)).items() if key not in ("depends_on", "profiles")}
+            service = _merged(inherited, service)
+        done[name] = service
+        return service
+
+    for name in services:
+        resolve(name, ())
+    return {name: done[name] for name in services}
+
+
+def _merged(base: Json, over: Json) -> Json:
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {key: _merged(base[key], value) if key in base else value for key, value in over.items()}
+    if isinstance(base, list) and isinstance(over, list):
+        return [*base, *[item for item in over if item not in base]]
+    return over
+
+
+def _in_order(services: Mapping[str, Mapping[str, Json]]) -> list[str]:
+    """Each after those that it depends on; otherwise as the file has them. Raises Invalid for a circle."""
+    ordered: list[str] = []
+    visiting: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in ordered:
+            return
+        if name in visiting:
+            values.wrong(f"services.{name}.depends_on", "goes round in a circle")
+        visiting.add(name)
+        for other in _dependencies(services[name], name):
+            if other in services:
+                visit(other)
+        visiting.discard(name)
+        ordered.append(name)
+
+    for name in services:
+        visit(name)
+    return ordered
+
+
+def _dependencies(service: Mapping[str, Json], name: str) -> list[str]:
+    path = f"services.{name}.depends_on"
+    wanted = service.get("depends_on")
+    if isinstance(wanted, dict):
+        return list(wanted)
+    return [values.text(one, path) for one in values.items(wanted, path)]

@@ -1,0 +1,1 @@
+"""Ready-made projects: Compose files with a head of ours (`x-template`)."""
