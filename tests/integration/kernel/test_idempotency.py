@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -176,6 +177,39 @@ def test_a_key_is_forgotten_after_a_day(client: FlaskClient, db: Database, keys:
         session.execute(text("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"))
     forget_old(db)
     assert count(db, "idempotency_keys") == 0
+
+
+def test_what_is_kept_cannot_be_read_without_the_clients_key(client: FlaskClient, db: Database, keys: Keys) -> None:
+    answer = post(client, headers(keys, "the-key-of-the-client"), "shown-once")
+    with db.system() as session:
+        row = session.execute(text("SELECT owner, key, request_hash, body FROM idempotency_keys")).one()
+    kept = " ".join(str(part) for part in row[:3]).encode() + bytes(row.body)
+    assert b"shown-once" in answer.get_data()
+    for secret in (
+        b"shown-once",
+        b"the-key-of-the-client",
+        str(ADA).encode(),
+        hashlib.sha256(b'{"name": "shown-once"}').hexdigest().encode(),
+    ):
+        assert secret not in kept
+
+
+def test_a_key_that_is_taken_again_after_a_day_forgets_its_old_answer(app: Flask, db: Database, keys: Keys) -> None:
+    door = DOORS["later"] = Doors()
+    door.go_on.set()
+    client = app.test_client()
+    client.post("/api/v1/wait/later", headers=headers(keys))
+    with db.system() as session:
+        session.execute(text("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"))
+    door.go_on.clear()
+    door.entered.clear()
+    second = threading.Thread(target=lambda: app.test_client().post("/api/v1/wait/later", headers=headers(keys)))
+    second.start()
+    assert door.entered.wait(20)
+    third = client.post("/api/v1/wait/later", headers=headers(keys))
+    door.go_on.set()
+    second.join(20)
+    assert third.get_json()["code"] == "idempotency-in-progress"
 
 
 def test_a_get_takes_no_notice_of_a_key(client: FlaskClient, db: Database, keys: Keys) -> None:
