@@ -32,14 +32,16 @@ class Exchange:
         self._identity = identity
         self._lock = threading.Lock()
         self._answers: OrderedDict[bytes, _Answer] = OrderedDict()
+        self._forgotten = 0
 
     def internal_token(self, token: str, team_id: UUID | None, address: str) -> str:
         """The internal token. Raises Unauthenticated, NotFound (not in that team), Forbidden or Unavailable."""
         key = hashlib.sha256(f"{token}\0{team_id or ''}\0{address}".encode()).digest()
         answer = self._find(key)
         if answer is None:
+            began = self._forgotten
             answer = self._ask(token, team_id, address)
-            self._keep(key, answer)
+            self._keep(key, answer, began)
         if answer.error is not None:
             raise answer.error
         return answer.token
@@ -48,6 +50,7 @@ class Exchange:
         """Somebody's rights have changed: ask again for everybody."""
         with self._lock:
             self._answers.clear()
+            self._forgotten += 1
 
     def _find(self, key: bytes) -> _Answer | None:
         with self._lock:
@@ -57,8 +60,11 @@ class Exchange:
                 return None
             return answer
 
-    def _keep(self, key: bytes, answer: _Answer) -> None:
+    def _keep(self, key: bytes, answer: _Answer, began: int) -> None:
         with self._lock:
+            # Asked before somebody's rights changed: good for this request, not for the next.
+            if began != self._forgotten:
+                return
             self._answers[key] = answer
             self._answers.move_to_end(key)
             while len(self._answers) > _LARGEST:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from kernel import clock
 from kernel.errors import Unavailable
 from kernel.messaging import topology
 from kernel.messaging.live import Listener
@@ -68,7 +67,7 @@ class Live:
         self._thread: threading.Thread | None = None
         self._listener = Listener(
             broker_url,
-            f"gateway.live.{clock.new_id()}",
+            "gateway.live",
             [(topology.events_exchange(sender), "#") for sender in topology.EVENT_SENDERS],
             on_body=self._on_body,
             on_gap=self._on_gap,

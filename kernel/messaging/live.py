@@ -10,6 +10,7 @@ import pika
 import structlog
 from pika.exceptions import ChannelWrongStateError
 
+from kernel import clock
 from kernel.messaging.connection import BROKEN, REFUSED, Backoff, parameters
 
 log = structlog.get_logger(__name__)
@@ -20,14 +21,15 @@ _LARGEST_QUEUE = 5000
 class Listener:
     """Hands each message's body to `on_body` until `stop`; `on_gap` is told after each new connection: some may have been missed.
 
-    `bindings` are (exchange, key) pairs of existing topic exchanges. The callbacks run on the listener's thread and must be quick.
+    Its queues are called `<name>.<id>`. `bindings` are (exchange, key) pairs of existing topic exchanges.
+    The callbacks run on the listener's thread and must be quick.
     """
 
     def __init__(
-        self, url: str, queue: str, bindings: Sequence[tuple[str, str]], *, on_body: Callable[[bytes], None], on_gap: Callable[[], None]
+        self, url: str, name: str, bindings: Sequence[tuple[str, str]], *, on_body: Callable[[bytes], None], on_gap: Callable[[], None]
     ) -> None:
         self._url = url
-        self._queue = queue
+        self._name = name
         self._bindings = bindings
         self._on_body = on_body
         self._on_gap = on_gap
@@ -45,20 +47,22 @@ class Listener:
                 self._listen(backoff)
             except BROKEN as error:
                 wait = 5.0 if isinstance(error, REFUSED) else backoff.next_seconds()
-                log.warning("listener lost its connection", queue=self._queue, error=repr(error), wait_seconds=round(wait, 1))
+                log.warning("listener lost its connection", listener=self._name, error=repr(error), wait_seconds=round(wait, 1))
                 self._stopping.wait(wait)
             finally:
                 self.connected.clear()
 
     def _listen(self, backoff: Backoff) -> None:
-        connection = pika.BlockingConnection(parameters(self._url, self._queue))
+        # A new name each time: after a broken network the broker holds the old queue for the connection that it believes in.
+        queue = f"{self._name}.{clock.new_id()}"
+        connection = pika.BlockingConnection(parameters(self._url, queue))
         try:
             channel = connection.channel()
             # The oldest goes when nobody reads fast enough: the broker's memory is not ours to fill.
-            channel.queue_declare(self._queue, exclusive=True, auto_delete=True, arguments={"x-max-length": _LARGEST_QUEUE})
+            channel.queue_declare(queue, exclusive=True, auto_delete=True, arguments={"x-max-length": _LARGEST_QUEUE})
             for exchange, key in self._bindings:
-                channel.queue_bind(self._queue, exchange, key)
-            tag = channel.basic_consume(self._queue, self._deliver, auto_ack=True)
+                channel.queue_bind(queue, exchange, key)
+            tag = channel.basic_consume(queue, self._deliver, auto_ack=True)
             self.connected.set()
             self._on_gap()
             backoff.reset()
