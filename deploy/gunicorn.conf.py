@@ -21,8 +21,9 @@ group = os.getegid()
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 threads = int(os.environ.get("WEB_THREADS", "16"))
-# The application is made once and its memory shared; nothing in it may connect or start a thread before the fork.
-preload_app = True
+# Several workers share the memory of an application that is made once; nothing in it may connect or start a thread before
+# the fork. A single one makes its own: the master, which only watches, then stays small.
+preload_app = workers > 1
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - gunicorn makes a nameless file there
 timeout = int(os.environ.get("WEB_TIMEOUT_SECONDS", "60"))
 graceful_timeout = 5

@@ -95,9 +95,6 @@ def _python_environment(stack: Stack) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "HOME": "/nonexistent",
         "PYTHONUNBUFFERED": "1",
-        # glibc would keep an arena of up to 64 MB for each thread.
-        "MALLOC_ARENA_MAX": "2",
-        "MALLOC_TRIM_THRESHOLD_": "131072",
         "FAIRLEAD_ENVIRONMENT": "production",
         "FAIRLEAD_LOG_FORMAT": "json",
         **handed_on,

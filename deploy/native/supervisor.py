@@ -180,13 +180,15 @@ class Supervisor:
         raise_open_file_limit()
         log = self._layout.log("supervisord")
         command = [sys.executable, "-m", "deploy.native.supervise", "--nodaemon", "--silent", "-c", str(self._layout.supervisor_config)]
-        clean = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
-                 "HOME": str(self._layout.run), "MALLOC_ARENA_MAX": "2", MARK: str(self._layout.run)}  # fmt: skip
-        if self._layout.account is not None:
-            clean["PYTHONDONTWRITEBYTECODE"] = "1"  # root's files in the user's checkout would be in the way later
         with log.open("ab") as stream:
             process = subprocess.Popen(
-                command, env=clean, cwd=self._layout.root, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
+                command,
+                env=_clean_environment(self._layout),
+                cwd=self._layout.root,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
             )
 
         def check() -> bool:
@@ -238,6 +240,22 @@ class Supervisor:
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: self.pid() is None, seconds=90, part="supervisord", problem="does not end",
                    log=self._layout.log("supervisord"))  # fmt: skip
+
+
+def _clean_environment(layout: Layout) -> dict[str, str]:
+    """Nothing of the caller's environment reaches a server."""
+    values = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": str(layout.run),
+        MARK: str(layout.run),
+        # For the forks: glibc would keep an arena of up to 64 MB for each thread, and what was freed for itself.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_TRIM_THRESHOLD_": "131072",
+    }
+    if layout.account is not None:
+        values["PYTHONDONTWRITEBYTECODE"] = "1"  # root's files in the user's checkout would be in the way later
+    return values
 
 
 def _state(row: Mapping[str, object]) -> State:

@@ -29,14 +29,14 @@ def create_app():
 
 
 class Web(Server):
-    def __init__(self, directory: Path, port: int) -> None:
+    def __init__(self, directory: Path, port: int, *, workers: int = 1) -> None:
         (directory / "tiny.py").write_text(APPLICATION)
         config = Path.cwd() / "deploy" / "gunicorn.conf.py"
         command = Command(
             part="web",
             arguments=(sys.executable, "-m", "gunicorn", "-c", str(config), "tiny:create_app()"),
             directory=directory,
-            environment={"PORT": str(port), "PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+            environment={"PORT": str(port), "PATH": os.environ["PATH"], "HOME": "/nonexistent", "WEB_CONCURRENCY": str(workers)},
         )
         self.url = f"http://127.0.0.1:{port}/"
         super().__init__(command, log=directory / "web.log", is_ready=self.serves, start_seconds=20)
@@ -63,10 +63,19 @@ def test_it_does_not_tell_what_serves(web: Web) -> None:
     assert requests.get(web.url, timeout=5).headers["Server"] == "fairlead"
 
 
-def test_the_application_is_made_once_before_the_fork(web: Web) -> None:
+def test_a_single_worker_makes_its_own_application_and_the_master_stays_small(web: Web) -> None:
     made_in, answered_in = requests.get(web.url, timeout=5).text.split()
-    assert int(made_in) == web.pid
+    assert made_in == answered_in
     assert int(answered_in) in [worker.pid for worker in web.workers()]
+
+
+def test_several_workers_share_an_application_that_is_made_once(tmp_path: Path) -> None:
+    server = Web(tmp_path, ports.free_port(), workers=2)
+    server.start()
+    eventually(lambda: len(server.workers()) == 2)
+    made_in, _answered_in = requests.get(server.url, timeout=5).text.split()
+    assert int(made_in) == server.pid
+    server.stop()
 
 
 def test_workers_die_with_a_killed_master_and_the_next_one_starts_at_once(web: Web) -> None:
