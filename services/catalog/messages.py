@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+import kernel.contracts.identity
 from kernel.contracts.deployer import DEPLOYMENT_EVENTS, DeploymentChanged
 from kernel.contracts.envelope import Envelope
 from kernel.contracts.recorded import Recorded
@@ -45,6 +46,9 @@ def on_deployment(session: Session, received: Received) -> None:
     if envelope.name == "deployer.deployment.started":
         teams.firm_pin(session, known, envelope.time)
 
+
+# What is read must be known: importing a sender's contracts registers its messages.
+_CONTRACTS = (kernel.contracts.identity,)
 
 HANDLERS: Mapping[str, Callable[[Session, Received], None]] = {
     "identity.team.created.v1": on_team_created,

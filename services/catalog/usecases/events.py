@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from kernel.contracts import catalog as contracts
 from kernel.contracts.envelope import Envelope, Message, type_of
 from kernel.contracts.recorded import Recorded
 from kernel.outbox import put_event
@@ -22,6 +23,7 @@ def tell(session: Session, facts: Facts, name: str, data: Recorded) -> None:
     """Put the event `catalog.<name>` into the outbox, in the caller's transaction."""
     kind: type[Message] = type(data)
     full = f"{SENDER}.{name}"
+    assert full in contracts.NAMES or kind is contracts.VersionIncreased
     put_event(session, SENDER, Envelope(type=type_of(kind, full), source=SENDER, subject=data.resource_id, data=data, **facts))
 
 
