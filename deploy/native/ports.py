@@ -117,6 +117,11 @@ def choose(
     return Choice(ports, notes)
 
 
+def are_moved(present: Mapping[str, int], environ: Mapping[str, str]) -> bool:
+    """Whether the environment asks for another port than one that a running stack has."""
+    return any(environ.get(FORCED_BY[name]) not in (None, "", str(port)) for name, port in present.items())
+
+
 def _forced(name: str, text: str, free: Callable[[int], bool], owner: Callable[[int], str]) -> int:
     variable = FORCED_BY[name]
     if not text.isdigit() or not 0 < int(text) < 65_536:

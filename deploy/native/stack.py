@@ -81,7 +81,8 @@ class Operator:
         """The stack as it runs, or one that was just started."""
         if self.supervisor.pid() is not None:
             stack = self._load()
-            if not supervisor.save(self.layout, self._programs(stack, with_docker=self._has_own_docker())):
+            changed = supervisor.save(self.layout, self._programs(stack, with_docker=self._has_own_docker()))
+            if not changed and not ports.are_moved(stack.ports, self.environ):
                 return stack
             self.report.warn("the settings have changed since it was started; it is started anew")
             self._stop_everything()

@@ -90,3 +90,10 @@ def test_a_port_on_which_a_program_listens_is_not_free(listener: socket.socket) 
     port = listener.getsockname()[1]
     assert not ports.is_free(port)
     assert "pid" in ports.owner_of(port)
+
+
+def test_a_running_stack_moves_only_when_another_port_is_asked_for() -> None:
+    present = {"gateway": 8080, "registry": 5500}
+    assert not ports.are_moved(present, {})
+    assert not ports.are_moved(present, {"FAIRLEAD_PORT": "8080"})
+    assert ports.are_moved(present, {"FAIRLEAD_PORT": "9000"})
