@@ -200,3 +200,20 @@ def test_an_ended_sessions_token_is_worth_nothing_anywhere(world: World, acme: T
     assert logged_out.status_code == 204
     answers = {one: world.as_gateway(one, ended, acme.id, acme.ids) for one in world.guarded}
     assert _failures(answers, 401) == []
+
+
+def test_no_answer_holds_a_password_or_a_token(world: World, acme: Team) -> None:
+    viewer = world.member(acme.owner, acme.id, "looks@example.org", "viewer")
+    shown = {}
+    for who in (acme.owner, viewer):
+        for one in world.guarded:
+            answer = world.ask_as_gateway(one, who, acme.id, acme.ids) if one.method == "GET" else None
+            if answer is not None and answer.status_code == 200:
+                shown[one] = answer.get_data(as_text=True)
+    assert {one.service for one in shown} == set(world.apps)
+    assert len(acme.secrets) >= 4
+    found = [f"{one} shows {name}" for one, text in shown.items() for name, secret in acme.secrets.items() if secret in text]
+    assert found == []
+    assert not any(
+        inside in text for text in shown.values() for inside in ("argon2", "password_hash", "secret_hash", "token_hash", "sealed")
+    )
