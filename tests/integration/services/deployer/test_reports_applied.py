@@ -144,6 +144,8 @@ def test_a_hello_sends_again_what_the_agent_does_not_know(deployer: TestDeployer
 
 
 def test_a_hello_sends_what_waited_for_the_node(deployer: TestDeployer, agent: TestAgent) -> None:
+    with deployer.db.system() as session:
+        session.execute(text("UPDATE nodes SET last_seen_at = now() - interval '60 seconds'"))
     attempt = deployer.live_attempt(agent.node_id, sent=False)
     say_hello(deployer, agent)
     assert [command["data"]["attempt_id"] for command in of_kind(deployer, agent, "deployment.apply")] == [str(attempt.id)]
