@@ -61,7 +61,7 @@ CHANGES: dict[str, Callable[[Claims], Claims]] = {
     "expired": with_(exp=seconds_from_now(-60)),
     "without an end": without("exp"),
     "with an end that is no time": with_(exp="tomorrow"),
-    "not valid yet": with_(nbf=seconds_from_now(120)),
+    "not valid yet": with_(nbf=seconds_from_now(86_400)),
     "for people, not for services": with_(aud="fairlead"),
     "for nobody": without("aud"),
     "of another issuer": with_(iss="mallory"),
