@@ -126,5 +126,3 @@ class Layout:
         make_directory(self.logs)
         make_directory(self.secrets, account=self.account, mode=0o700)
         make_directory(self.environments, account=self.account, mode=0o700)
-        if self.state != self.run:
-            make_directory(self.state)

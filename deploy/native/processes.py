@@ -58,8 +58,8 @@ def write_file(path: Path, text: str, *, account: str | None = None, mode: int =
 
 
 def may_be_entered(path: Path) -> bool:
-    """Whether every directory above `path` lets other accounts pass; a checkout below /root does not."""
-    return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
+    """Whether every directory above `path` that is there lets other accounts pass; a checkout below /root does not."""
+    return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents if parent.exists())
 
 
 def require_entry(path: Path, account: str | None) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 from supervisor.options import ServerOptions
 
-from deploy.native import keys, programs, supervisor
+from deploy.native import keys, processes, programs, supervisor
+from deploy.native import layout as layout_module
 from deploy.native.errors import StackError
 from deploy.native.layout import Layout
 from deploy.native.ports import DEFAULTS
@@ -145,3 +147,13 @@ def test_sockets_stay_within_the_107_bytes_that_linux_allows(tmp_path: Path) -> 
     deep = Layout(Path.cwd(), tmp_path / ("d" * 60) / ("e" * 60) / "run")
     assert len(str(deep.supervisor_socket)) < 100
     assert len(f"{deep.docker_exec}/containerd/containerd.sock.ttrpc") < 107
+
+
+def test_data_goes_elsewhere_when_other_accounts_cannot_pass(tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir(mode=0o700)
+    assert not processes.may_be_entered(tmp_path / "shut" / "run" / "postgres")
+    assert processes.may_be_entered(Path("/var/lib/fairlead-that-is-not-there/postgres"))
+    layout = Layout(Path.cwd(), tmp_path / "shut" / "run")
+    assert layout.state == (layout_module.STATE_ELSEWHERE / layout.name if os.geteuid() == 0 else layout.run)
+    layout.make()
+    assert not (layout_module.STATE_ELSEWHERE / layout.name).exists(), "made only when a server needs it"
