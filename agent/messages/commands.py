@@ -114,12 +114,15 @@ class Commands:
 
     def _apply(self, command: Envelope, data: ApplyDeployment, body: bytes) -> None:
         known = self._journal.work(data.attempt_id)
-        if known is not None:
-            self._answer_again(command, known)
-            return
         generation = command.generation or 0
         place = self._journal.place(data.prefix)
         highest = place.generation if place else 0
+        if known is not None:
+            self._answer_again(command, known)
+            if known.finished is not None and generation < highest:
+                detail = f"Generation {generation} is older than {highest}, the last one at {data.prefix}."
+                self._refuse(command, "superseded", detail, data.prefix, data.attempt_id)
+            return
         work = Work(
             id=data.attempt_id, kind=Kind.APPLY, prefix=data.prefix, generation=generation, body=body, received_at=clock.now().timestamp()
         )
