@@ -8,6 +8,7 @@ import pytest
 
 from kernel import clock
 from tests.fixtures.stack import Harbour
+from tests.fixtures.waiting import eventually
 
 QUICK: dict[str, Any] = {"expected_state": {"stable_seconds": 0}, "stop_grace_seconds": 1}
 
@@ -68,6 +69,6 @@ def _named(config: dict[str, Any], harbour: Harbour) -> dict[str, Any]:
 
 
 def _await_removed(harbour: Harbour, prefix: str) -> None:
-    from tests.fixtures.waiting import eventually
-
     eventually(lambda: harbour.containers(prefix) == {}, seconds=30, what="the containers are removed")
+    seen = f"{harbour.path}/nodes/{harbour.node.id}/containers"
+    eventually(lambda: harbour.client.get(seen, prefix=prefix)["items"] == [], seconds=30, what="the node has told of it")
