@@ -42,7 +42,9 @@ def export_compose(images: Sequence[ExportedImage], *, title: str) -> str:
         before = name
     document: dict[str, Json] = {"services": services}
     document |= {key: found for key, found in (("volumes", volumes), ("networks", networks)) if found}
-    return f"# {title.splitlines()[0] if title.splitlines() else ''}\n{dump(_escaped(document))}"
+    # Some characters break a YAML comment although a name may hold them.
+    comment = "".join(character if character.isprintable() else " " for character in title)
+    return f"# {comment}\n{dump(_escaped(document))}"
 
 
 def _escaped(value: Json) -> Json:

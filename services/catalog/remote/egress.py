@@ -246,7 +246,7 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
     """TLS 1.2 or newer. Raises RemoteError when the registry's own authority is no certificate."""
     try:
         context = ssl.create_default_context(cadata=trust.ca_certificate or None)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:
         raise RemoteError(Fault.CERTIFICATE, "The registry's own authority (ca_certificate) is not a PEM certificate.") from error
     if not trust.verify:
         context.check_hostname = False

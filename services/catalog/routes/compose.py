@@ -45,7 +45,7 @@ def import_compose(body: Fields, team_id: UUID, version_id: UUID) -> Json:
 
 @blueprint.get("/versions/<uuid:version_id>/export-compose")
 @needs("versions", Action.READ)
-@blueprint.response(200, {"type": "string"}, content_type="application/yaml", description="A Compose file")
+@blueprint.response(200, {"type": "object"}, content_type="application/yaml", description="A Compose file")
 def export_compose(team_id: UUID, version_id: UUID) -> Response:
     return Response(compose.export(db(), principal(), version_id), content_type="application/yaml; charset=utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ class Strict(Schema):
 
 
 def no_control_characters(text: str) -> None:
-    if any(character < " " or character == "\x7f" for character in text):
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
         raise ValidationError("must not contain control characters")
 
 
