@@ -25,7 +25,7 @@ _HEARTBEAT_SECONDS = 30  # of AMQP, not ours
 _BATCH = 100
 _IDLE_SECONDS = 1.0
 _REFUSED_PATIENCE_SECONDS = 120.0
-_REFUSED_WAIT_SECONDS = 300.0
+_REFUSED_WAIT_SECONDS = 120.0
 _PRUNE_EVERY_SECONDS = 600.0
 
 
@@ -123,7 +123,7 @@ class Link:
             log.warning("the broker refuses this node's user: it was revoked, or the broker lost its data", user=self._node.broker_user)
         self._note_loss()
         if self._refused_for_long() and self._consumer is not None:
-            log.error("the broker has refused this node's user for long; trying every few minutes", user=self._node.broker_user)
+            log.error("the broker has refused this node's user for long; trying every two minutes", user=self._node.broker_user)
             self._consumer.stop()
 
     def _refused_for_long(self) -> bool:

@@ -220,4 +220,4 @@ def test_the_script_says_what_is_missing_before_it_does_anything(office: Office,
 def test_the_script_is_plain_posix_shell() -> None:
     for path in (ROOT / "deploy" / "agent" / "install.sh", ROOT / "agent" / "files" / "agentctl"):
         subprocess.run(["dash", "-n", path], check=True)
-        assert "[[" not in path.read_text()
+        assert "[[ " not in path.read_text()
