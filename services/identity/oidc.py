@@ -6,8 +6,6 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-import requests
-
 from kernel import clock
 from kernel.errors import Forbidden, Unavailable
 from services.identity.settings import Settings
@@ -60,6 +58,7 @@ class Provider:
 
     def claims(self, code: str, secrets: Secrets) -> Claims:
         """Change the code for an ID token, and read that."""
+        import requests
         from authlib.common.errors import AuthlibBaseError
 
         metadata = self._discovered()
@@ -109,6 +108,8 @@ class Provider:
             return found
 
     def _get(self, url: str) -> dict[str, Any]:
+        import requests
+
         try:
             answer = requests.get(url, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
             answer.raise_for_status()
@@ -146,6 +147,8 @@ class Provider:
 
     @staticmethod
     def _with_userinfo(client: Any, url: str, claims: dict[str, Any]) -> dict[str, Any]:
+        import requests
+
         try:
             more = client.get(url, timeout=_TIMEOUT_SECONDS).json()
         except (requests.RequestException, ValueError) as error:

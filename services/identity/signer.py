@@ -7,12 +7,8 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, OKPKey
 
 from kernel import clock
 from kernel.db import Database
@@ -20,6 +16,12 @@ from kernel.errors import Unauthenticated
 from kernel.keyring import KeyRing
 from services.identity.models import SigningKey
 from services.identity.store import keys as store
+
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet, OKPKey
+    from joserfc.jwt import JWTClaimsRegistry
+
+# joserfc is loaded where it is used: the worker signs nothing, and need not carry it.
 
 ISSUER = "fairlead"
 ACCESS_AUDIENCE = "fairlead"
@@ -41,6 +43,17 @@ class _Key:
 
 
 @dataclass(frozen=True)
+class _Known:
+    """All keys whose signatures count, oldest first, as they were read together."""
+
+    keys: tuple[_Key, ...]
+    public: KeySet
+
+    def has(self, key_id: str) -> bool:
+        return any(key.id == key_id for key in self.keys)
+
+
+@dataclass(frozen=True)
 class AccessClaims:
     """What an access token says."""
 
@@ -55,8 +68,7 @@ class Signer:
         self._db = db
         self._ring = ring
         self._lock = threading.Lock()
-        self._keys: tuple[_Key, ...] = ()
-        self._public = KeySet([])
+        self._known: _Known | None = None
         self._read_at = float("-inf")
 
     def access_token(self, user_id: UUID, session_id: UUID, seconds: int) -> str:
@@ -68,6 +80,8 @@ class Signer:
         return self._sign({"aud": INTERNAL_AUDIENCE, **claims}, INTERNAL_SECONDS)
 
     def _sign(self, claims: dict[str, Any], seconds: int) -> str:
+        from joserfc import jwt
+
         now = int(clock.now().timestamp())
         key = self._present()
         header = {"alg": ALGORITHM, "kid": key.id, "typ": "JWT"}
@@ -86,56 +100,61 @@ class Signer:
         return self._verified(token, INTERNAL_AUDIENCE)
 
     def _verified(self, token: str, audience: str) -> dict[str, Any]:
-        for fresh in (False, True):
-            keys = self._read(at_least_seconds=1.0) if fresh else self._all()
-            try:
-                claims = jwt.decode(token, self._public, algorithms=[ALGORITHM]).claims
-                break
-            except (JoseError, ValueError) as error:
-                if fresh or _key_id(token) in {key.id for key in keys}:
-                    raise Unauthenticated from error
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+
+        known = self._read(_READ_EVERY_SECONDS)
+        if not known.has(_key_id(token)):
+            known = self._read(1.0)
         try:
+            claims = jwt.decode(token, known.public, algorithms=[ALGORITHM]).claims
             _rules(audience).validate(claims)
-        except JoseError as error:
+        except (JoseError, ValueError) as error:
             raise Unauthenticated from error
         return dict(claims)
 
     def jwks(self) -> dict[str, Any]:
         """The public keys, those that will sign soon among them. Any: JSON."""
-        return {"keys": [key.public for key in self._all()]}
+        return {"keys": [key.public for key in self._read(_READ_EVERY_SECONDS).keys]}
 
     def _present(self) -> _Key:
-        keys, now = self._all(), clock.now()
+        keys, now = self._read(_READ_EVERY_SECONDS).keys, clock.now()
         signing = [key for key in keys if key.signs_from <= now]
         return (signing or list(keys))[-1]
 
-    def _all(self) -> tuple[_Key, ...]:
-        return self._read(at_least_seconds=_READ_EVERY_SECONDS)
-
-    def _read(self, *, at_least_seconds: float) -> tuple[_Key, ...]:
-        if self._keys and clock.monotonic() - self._read_at < at_least_seconds:
-            return self._keys
+    def _read(self, oldest_seconds: float) -> _Known:
+        """The keys, read anew when what is known is older than `oldest_seconds`; the first ones are made here."""
+        known = self._known
+        if known is not None and clock.monotonic() - self._read_at < oldest_seconds:
+            return known
         with self._lock:
-            if self._keys and clock.monotonic() - self._read_at < at_least_seconds:
-                return self._keys
-            with self._db.system() as session:
-                rows = store.all_valid(session)
-                if not rows:
-                    store.wait_for_turn(session)
-                    rows = store.all_valid(session) or [make_key(session, self._ring, signs_from=clock.now())]
-                known = {key.id: key for key in self._keys}
-                self._keys = tuple(known.get(row.id) or self._open(row) for row in rows)
-            self._public = KeySet([OKPKey.import_key(key.public) for key in self._keys])
-            self._read_at = clock.monotonic()
-            return self._keys
+            if self._known is None or clock.monotonic() - self._read_at >= oldest_seconds:
+                self._known, self._read_at = self._fetched(), clock.monotonic()
+            return self._known
+
+    def _fetched(self) -> _Known:
+        from joserfc.jwk import KeySet, OKPKey
+
+        with self._db.system() as session:
+            rows = store.all_valid(session)
+            if not rows:
+                store.wait_for_turn(session)
+                rows = store.all_valid(session) or [make_key(session, self._ring, signs_from=clock.now())]
+            before = {key.id: key for key in self._known.keys} if self._known else {}
+            keys = tuple(before.get(row.id) or self._open(row) for row in rows)
+        return _Known(keys, KeySet([OKPKey.import_key(key.public) for key in keys]))
 
     def _open(self, row: SigningKey) -> _Key:
+        from joserfc.jwk import OKPKey
+
         private = json.loads(self._ring.decrypt(row.private_sealed, _context(row.id)))
         return _Key(row.id, row.signs_from, OKPKey.import_key(private), json.loads(row.public))
 
 
 def make_key(session: Any, ring: KeyRing, *, signs_from: datetime) -> SigningKey:
     """A new key, saved; the private half encrypted. Any: a SQLAlchemy session."""
+    from joserfc.jwk import OKPKey
+
     key_id = f"{clock.now():%Y%m%d}-{clock.new_id().hex[-8:]}"
     pair = OKPKey.generate_key("Ed25519", {"kid": key_id, "use": "sig", "alg": ALGORITHM}, private=True)
     row = SigningKey(
@@ -170,8 +189,10 @@ def _context(key_id: str) -> str:
     return f"signing_keys:{key_id}"
 
 
-def _rules(audience: str) -> jwt.JWTClaimsRegistry:
-    return jwt.JWTClaimsRegistry(
+def _rules(audience: str) -> JWTClaimsRegistry:
+    from joserfc.jwt import JWTClaimsRegistry
+
+    return JWTClaimsRegistry(
         leeway=30,
         iss={"essential": True, "value": ISSUER},
         aud={"essential": True, "value": audience},
