@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.fixtures import servers as fixture
+from tests.fixtures.engine import running_engine
 from tests.fixtures.servers import Servers, TestBroker, TestDatabase
 from tests.fixtures.stack import Harbour, Stack, make_harbour, remove_harbour, running_stack
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test but the pure ones may use Docker: where no engine runs, the run starts one."""
+    if all(_needs_no_server(item) for item in request.session.items):
+        yield
+    else:
+        yield from running_engine()
+
+
+def _needs_no_server(item: pytest.Item) -> bool:
+    return item.path.relative_to(TESTS).parts[0] in ("unit", "contracts", "architecture")
 
 
 @pytest.fixture(scope="session")
