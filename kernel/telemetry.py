@@ -51,6 +51,8 @@ def configure_logging(part: str, *, form: str = "json", level: str = "info") -> 
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_correlation,
+        # Not a context variable: each thread has a context of its own, and every line is to say whose it is.
+        lambda _logger, _method, event: {"part": part, **event},
         structlog.processors.format_exc_info,
         _redact_event,
     ]
@@ -60,8 +62,6 @@ def configure_logging(part: str, *, form: str = "json", level: str = "info") -> 
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(part=part)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=chain, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
     )
