@@ -53,6 +53,7 @@ missing_packages() {
   have curl || echo curl
   have ip || echo iproute2
   have iptables || echo iptables
+  if [ "${1:-}" = --bench ]; then have docker-compose || echo docker-compose; fi
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
   local python
   python=$(find_python)
@@ -136,7 +137,7 @@ build_ours() {
 }
 
 mkdir -p "$run/logs"
-read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
+read -r -a packages <<<"$(missing_packages "$@" | tr '\n' ' ')"
 if [ "${1:-}" = --python-only ]; then
   packages=($(printf '%s\n' "${packages[@]}" | grep '^python' || true))
 fi
