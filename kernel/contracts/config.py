@@ -186,6 +186,16 @@ def _many(schema: type[Schema], most: int = 64) -> fields.List[Any]:
     return fields.List(fields.Nested(schema), validate=validate.Length(max=most), allow_none=True)
 
 
+# What must differ between the entries of a list; a port may be published twice, but not under the same key of merging.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "ports": ("container_port", "protocol"),
+    "volumes": ("path",),
+    "files": ("path",),
+    "init_containers": ("name",),
+    "networks": (),
+}
+
+
 class ConfigSchema(_Strict):
     """Every field is optional; null at one level takes away what a weaker level says."""
 
@@ -223,6 +233,20 @@ class ConfigSchema(_Strict):
     init_containers = _many(InitContainerSchema, 16)
     files = _many(FileSchema)
     route = fields.Nested(RouteSchema, allow_none=True)
+
+    @validates_schema
+    def _once_each(self, data: Mapping[str, Any], **_: object) -> None:
+        """What is merged by a key may name each key once: the second would quietly take the first one's place."""
+        twice: dict[str, dict[int, list[str]]] = {}
+        for name, keys in _KEYS.items():
+            seen: set[tuple[Any, ...]] = set()
+            for index, entry in enumerate(data.get(name) or ()):
+                key = tuple(entry.get(part) for part in keys) if keys else (entry,)
+                if key in seen:
+                    twice.setdefault(name, {})[index] = [f"stands there twice ({' and '.join(keys) or 'the name'} must differ)"]
+                seen.add(key)
+        if twice:
+            raise ValidationError(dict(twice))
 
     @validates_schema
     def _own_labels(self, data: Mapping[str, Any], **_: object) -> None:

@@ -154,7 +154,11 @@ def ports(value: Json, path: str) -> tuple[Config, list[str]]:
         else:
             ends = {"container": inside, "host": outside}
             ranges.append({side: {"first": first, "last": last} for side, (first, last) in ends.items()} | base)
-    return {name: entries for name, entries in (("ports", found), ("port_ranges", ranges)) if entries}, remarks
+    kept = {(one["container_port"], one["protocol"]): one for one in reversed(found)}
+    if len(kept) < len(found):
+        remarks.append("a port of a container is published once: the first entry counts")
+    once = [one for one in found if kept[one["container_port"], one["protocol"]] is one]
+    return {name: entries for name, entries in (("ports", once), ("port_ranges", ranges)) if entries}, remarks
 
 
 def _short_port(raw: str, path: str) -> tuple[str, str | None, str | None, str]:

@@ -141,7 +141,11 @@ _configs = st.fixed_dictionaries(
         "command": st.one_of(st.none(), st.lists(st.text("ab ", max_size=3), max_size=3)),
         "privileged": st.one_of(st.none(), st.booleans()),
         "ports": st.one_of(
-            st.none(), st.lists(st.builds(lambda a, b: {"container_port": a, "host_port": b}, st.integers(1, 9), st.integers(1, 9)))
+            st.none(),
+            st.lists(
+                st.builds(lambda a, b: {"container_port": a, "host_port": b}, st.integers(1, 9), st.integers(1, 9)),
+                unique_by=lambda one: one["container_port"],
+            ),
         ),
         "volumes": st.one_of(st.none(), st.just([{"path": "/a", "name": "v"}, {"path": "/t", "type": "tmpfs"}])),
         "networks": st.one_of(st.none(), st.lists(st.sampled_from(["n1", "n2"]), unique=True)),

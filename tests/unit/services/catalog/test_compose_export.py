@@ -80,7 +80,9 @@ _config = _some(
     stop_signal=st.just("SIGINT"),
     stop_grace_seconds=st.integers(0, 3600),
     expected_state=_some(state=st.sampled_from(["running", "healthy", "exited"]), exit_code=st.integers(0, 9)),
-    files=st.lists(st.builds(lambda path, content: {"path": path, "content": content}, _path, _text), max_size=2),
+    files=st.lists(
+        st.builds(lambda path, content: {"path": path, "content": content}, _path, _text), max_size=2, unique_by=lambda one: one["path"]
+    ),
     route=_some(domain=st.just("shop.example"), port=_port),
 )
 

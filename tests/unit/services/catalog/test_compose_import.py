@@ -234,3 +234,12 @@ def test_every_template_is_a_compose_file_that_loses_nothing() -> None:
     for template in all_templates():
         assert template.services.services, template.id
         assert template.services.skipped == [], template.id
+
+
+def test_a_port_that_is_published_twice_keeps_its_first_place() -> None:
+    found = _one("    ports: ['8080:80', '8081:80', '8081:80/udp']")
+    assert found.services[0].config["ports"] == [
+        {"container_port": 80, "host_port": 8080, "protocol": "tcp"},
+        {"container_port": 80, "host_port": 8081, "protocol": "udp"},
+    ]
+    assert len(found.changed) == 1
