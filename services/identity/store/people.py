@@ -140,3 +140,9 @@ def forget_old(session: Session) -> None:
 
 def set_password(session: Session, user_id: UUID, password_hash: str) -> None:
     session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
+
+
+def sealed_with_other_keys(session: Session, key_id: str, limit: int) -> list[User]:
+    """People whose second factor another key of the ring holds, locked."""
+    query = select(User).where(User.totp_sealed.is_not(None), User.totp_sealed.not_like(f"v1.{key_id}.%"))
+    return list(session.execute(query.order_by(User.id).limit(limit).with_for_update()).scalars())

@@ -161,3 +161,12 @@ def _context(user_id: UUID) -> str:
 def _tell(session: Session, who: Principal, user: User, after: dict[str, object]) -> None:
     thing = Thing("user", user.id, user.email)
     events.tell_teams(session, "second_factor.changed", thing, events.by_principal(who), user.id, after=after)
+
+
+def reseal(session: Session, parts: Parts, *, limit: int = 500) -> int:
+    """Encrypt secrets anew that an old key of the ring still holds, some at a time. Returns how many."""
+    found = people.sealed_with_other_keys(session, parts.ring.current, limit)
+    for user in found:
+        if user.totp_sealed is not None:
+            user.totp_sealed = parts.ring.encrypt(parts.ring.decrypt(user.totp_sealed, _context(user.id)), _context(user.id))
+    return len(found)

@@ -12,7 +12,7 @@ from kernel.contracts.recorded import Recorded
 from kernel.outbox import put_event
 from services.identity import signer
 from services.identity.store import keys, people, sessions, throttles
-from services.identity.usecases import events
+from services.identity.usecases import events, second_factor
 from services.identity.usecases.parts import Parts
 
 log = structlog.get_logger(__name__)
@@ -47,5 +47,9 @@ def rotate_keys_in_time(parts: Parts) -> None:
     with parts.db.system() as session:
         newest = max((key.created_at for key in keys.all_valid(session)), default=None)
         signer.reseal(session, parts.ring)
+    resealed = 1
+    while resealed:
+        with parts.db.system() as session:
+            resealed = second_factor.reseal(session, parts)
     if days > 0 and newest is not None and newest < clock.now() - timedelta(days=days):
         log.info("signing key replaced", key=rotate_keys(parts))

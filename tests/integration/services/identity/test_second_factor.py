@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import os
+from pathlib import Path
+
 import pyotp
 import pytest
 from werkzeug.test import TestResponse
 
 from kernel import clock
+from services.identity.usecases import upkeep
 from tests.integration.services.identity.conftest import PASSWORD, Caller, Identity, body, problem
 
 LOGIN = "/api/v1/auth/login"
@@ -106,3 +111,12 @@ def test_it_is_not_set_up_over_one_that_is_set(identity: Identity) -> None:
     ann = identity.person()
     _switched_on(ann)
     problem(ann.post("/api/v1/me/second-factor", {"password": PASSWORD}), 409, "second-factor-set")
+
+
+def test_a_change_of_the_key_ring_leaves_second_factors_working(make_identity: Make, key_ring: Path) -> None:
+    secret, _ = _switched_on(make_identity().person())
+    old = key_ring.read_text()
+    key_ring.write_text(f"two:{base64.b64encode(os.urandom(32)).decode()}\n" + old)
+    upkeep.rotate_keys_in_time(make_identity().parts)
+    key_ring.write_text(key_ring.read_text().splitlines()[0] + "\n")
+    make_identity().log_in("ann@example.org", code=_code(secret))
