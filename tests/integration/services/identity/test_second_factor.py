@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from kernel import clock
 from services.identity.usecases import upkeep
-from tests.integration.services.identity.conftest import PASSWORD, Caller, Identity, body, problem
+from tests.integration.services.identity.conftest import PASSWORD, Caller, Identity, Make, body, problem
 
 LOGIN = "/api/v1/auth/login"
 
