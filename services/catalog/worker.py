@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
+import structlog
+
 from kernel import housekeeping, telemetry, worker
 from kernel.db import Database
 from kernel.inbox import InboxHandler, one_by_one
@@ -19,6 +21,8 @@ from services.catalog.settings import WorkerSettings
 from services.catalog.usecases import registries, teams
 from services.catalog.usecases.registries import Vault
 
+log = structlog.get_logger(__name__)
+
 _PINS_SECONDS = 30.0
 _HOURLY_SECONDS = 3600.0
 
@@ -30,7 +34,7 @@ def parts(settings: WorkerSettings, db: Database) -> list[worker.Part]:
     timers: list[tuple[str, float, Callable[[], None]]] = [
         ("expired pins", _PINS_SECONDS, lambda: teams.forget_expired_pins(db)),
         ("housekeeping", _HOURLY_SECONDS, lambda: housekeeping.forget_old(db)),
-        ("reseal", _HOURLY_SECONDS, lambda: _reseal_all(db, vault)),
+        ("reseal", _HOURLY_SECONDS, lambda: _reseal(db, vault)),
     ]
     return [
         Consumer(settings.broker_core_url, QUEUE, inbox, name="catalog inbox"),
@@ -39,9 +43,10 @@ def parts(settings: WorkerSettings, db: Database) -> list[worker.Part]:
     ]
 
 
-def _reseal_all(db: Database, vault: Vault) -> None:
-    while registries.reseal(db, vault):
-        continue
+def _reseal(db: Database, vault: Vault) -> None:
+    done = registries.reseal(db, vault)
+    if done:
+        log.info("registry passwords encrypted with the newest key", registries=done)
 
 
 def main() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from kernel.errors import FieldError, Invalid
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -26,8 +28,12 @@ _COMPATIBLE = IPv6Network("::/96")
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """The networks of a setting. Raises ValueError naming the one that is none."""
-    return tuple(ip_network(text) for text in texts)
+    """The networks of a setting. Raises Invalid naming the one that is none."""
+    try:
+        return tuple(ip_network(text) for text in texts)
+    except ValueError as error:
+        variable = "FAIRLEAD_EGRESS_ALLOWED_NETWORKS"
+        raise Invalid([FieldError(variable, str(error))], code="settings-invalid", detail=f"{variable}: {error}") from error
 
 
 def meant(address: Address) -> list[Address]:

@@ -89,7 +89,7 @@ def add_images(body: Fields, team_id: UUID, version_id: UUID) -> tuple[Json, int
     """Adds all of them, or none when one is wrong."""
     wanted = [NewImage(**one) for one in body["images"]]
     added = images.add(db(), principal(), labels(), version_id, wanted, if_match_check(), path="images.")
-    return {"items": [render.image(view) for view in added]}, 201, location(team_id, "versions", version_id)
+    return {"items": [render.image(view) for view in added], "next_cursor": None}, 201, location(team_id, "versions", version_id)
 
 
 @blueprint.put("/versions/<uuid:version_id>/images/order")
@@ -98,7 +98,7 @@ def add_images(body: Fields, team_id: UUID, version_id: UUID) -> tuple[Json, int
 @blueprint.response(200, schemas.ImageListSchema)
 def order_images(body: Fields, team_id: UUID, version_id: UUID) -> Json:
     ordered = images.put_in_order(db(), principal(), version_id, body["image_ids"], if_match_check())
-    return {"items": [render.image(view) for view in ordered]}
+    return {"items": [render.image(view) for view in ordered], "next_cursor": None}
 
 
 @blueprint.get("/images/<uuid:image_id>")

@@ -102,8 +102,10 @@ class ImageSchema(TimesSchema):
 
 
 class ImageListSchema(Strict):
+    """All images of a version: there are at most 100."""
+
     items = fields.List(fields.Nested(ImageSchema), required=True)
-    next_cursor = fields.String(dump_default=None, allow_none=True)
+    next_cursor = fields.String(required=True, allow_none=True)
 
 
 class VersionSummarySchema(TimesSchema):

@@ -69,13 +69,13 @@ def is_registry_used(session: Session, registry: Registry) -> bool:
     return bool(session.scalar(select(exists().where(ImageRow.registry_id == registry.id))))
 
 
-def registries_to_reseal(session: Session, current_prefix: str, *, most: int = 100) -> list[Registry]:
-    """Registries whose password was encrypted with an older key; every team's."""
+def registries_to_reseal(session: Session, current_prefix: str, *, after: UUID | None, most: int = 100) -> list[Registry]:
+    """Registries whose password was encrypted with an older key, by id; every team's."""
     sealed = RegistryRow.password_sealed
-    statement = (
-        select(RegistryRow).where(sealed.is_not(None), sealed.not_like(f"{current_prefix}%")).limit(most).with_for_update(skip_locked=True)
-    )
-    return [_registry(row) for row in session.scalars(statement)]
+    statement = select(RegistryRow).where(sealed.is_not(None), ~sealed.startswith(current_prefix, autoescape=True))
+    if after is not None:
+        statement = statement.where(RegistryRow.id > after)
+    return [_registry(row) for row in session.scalars(statement.order_by(RegistryRow.id).limit(most).with_for_update(skip_locked=True))]
 
 
 # -- config bundles ----------------------------------------------------------------

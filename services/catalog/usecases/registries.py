@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy.orm import Session
 
 from kernel import clock
 from kernel.db import Database
 from kernel.errors import Conflict, FairleadError, FieldError, Invalid, NotFound, Unavailable
-from kernel.keyring import KeyRing
+from kernel.keyring import KeyRing, Undecipherable
 from kernel.principal import Principal
 from services.catalog.domain import Registry, RegistryType
 from services.catalog.domain.references import is_digest, is_repository, is_tag
@@ -26,6 +27,8 @@ from services.catalog.remote.faults import Fault, RemoteError
 from services.catalog.remote.manifests import Described
 from services.catalog.store import deployments, registries, versions
 from services.catalog.usecases.events import registry_json, tell_change
+
+log = structlog.get_logger(__name__)
 
 CheckRevision = Callable[[object], None]
 Changes = Mapping[str, Any]  # fields as the schema has checked them
@@ -53,7 +56,11 @@ class Vault:
     def open(self, registry: Registry) -> str | None:
         if registry.password_sealed is None:
             return None
-        return self.ring.decrypt(registry.password_sealed, f"registry:{registry.id}").decode()
+        try:
+            return self.ring.decrypt(registry.password_sealed, f"registry:{registry.id}").decode()
+        except Undecipherable as error:
+            detail = f"The password of {registry.name} can no longer be read: its key has left the ring. Give the password again."
+            raise Conflict("registry-password-unreadable", detail) from error
 
     def access(self, registry: Registry) -> Access | None:
         return access_of(registry, self.open(registry))
@@ -113,14 +120,24 @@ def delete(db: Database, who: Principal, registry_id: UUID, check: CheckRevision
 
 
 def reseal(db: Database, vault: Vault) -> int:
-    """Encrypt anew what was encrypted with an older key; returns how many passwords."""
-    with db.system() as session:
-        due = registries.registries_to_reseal(session, f"v1.{vault.ring.current}.")
-        for registry in due:
-            password = vault.open(registry)
-            if password is not None:
-                registries.save_registry(session, replace(registry, password_sealed=vault.seal(registry.id, password)))
-    return len(due)
+    """Encrypt anew what was encrypted with an older key; returns how many passwords. One that cannot be read stays."""
+    done = 0
+    after: UUID | None = None
+    while True:
+        with db.system() as session:
+            due = registries.registries_to_reseal(session, f"v1.{vault.ring.current}.", after=after)
+            for registry in due:
+                try:
+                    password = vault.open(registry)
+                except Conflict as error:
+                    log.warning("registry password cannot be read", registry=str(registry.id), error=error.code)
+                    continue
+                if password is not None:
+                    registries.save_registry(session, replace(registry, password_sealed=vault.seal(registry.id, password)))
+                    done += 1
+        if not due:
+            return done
+        after = due[-1].id
 
 
 # -- looking into them ---------------------------------------------------------------

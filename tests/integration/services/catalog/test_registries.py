@@ -9,6 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from kernel import clock
+from kernel.keyring import KeyRing
+from services.catalog.usecases import registries
+from services.catalog.usecases.registries import Vault
 from tests.fixtures.catalog import TestCatalog, team_event
 from tests.fixtures.registry_images import Pusher
 
@@ -161,8 +164,8 @@ def test_a_registry_that_is_away_is_503_and_a_wrong_log_in_a_conflict(catalog: T
 def test_a_new_team_has_docker_hub_and_a_deleted_one_nothing(catalog: TestCatalog) -> None:
     created = team_event(catalog.team_id, "created")
     catalog.tell(created, team_event(catalog.team_id, "created"))
-    registries = catalog.ask("GET", "/registries")["items"]
-    assert [(one["name"], one["type"], one["host"]) for one in registries] == [("Docker Hub Library", "docker-hub", "docker.io")]
+    found = catalog.ask("GET", "/registries")["items"]
+    assert [(one["name"], one["type"], one["host"]) for one in found] == [("Docker Hub Library", "docker-hub", "docker.io")]
     told = catalog.events("registry.created")
     assert len(told) == 1
     assert (told[0]["team"], told[0]["causation"]) == (str(catalog.team_id), str(created.id))
@@ -189,3 +192,18 @@ def test_config_bundles_are_kept_and_not_deleted_while_a_deployment_uses_them(ca
     assert catalog.problem("DELETE", f"/config-bundles/{bundle['id']}", expect=409) == "config-bundle-in-use"
     catalog.tell_deployment(version, "preparing", deployment_id=deployment, revision=2, bundles=[])
     catalog.ask("DELETE", f"/config-bundles/{bundle['id']}", expect=204)
+
+
+def test_a_new_key_encrypts_the_passwords_anew_and_a_lost_one_is_told(catalog: TestCatalog) -> None:
+    kept = catalog.new_registry(username="robot", password="kept")
+    lost = catalog.new_registry(username="robot", password="lost")
+    with catalog.db.system() as session:
+        session.execute(text("UPDATE registries SET password_sealed = 'v1.gone.AAAA' WHERE id = :id"), {"id": lost["id"]})
+    both = Vault(KeyRing({"n_w": bytes(range(1, 33)), "test": bytes(range(32))}))
+    assert registries.reseal(catalog.db, both) == 1
+    assert registries.reseal(catalog.db, both) == 0
+    with catalog.db.system() as session:
+        sealed = session.execute(text("SELECT password_sealed FROM registries WHERE id = :id"), {"id": kept["id"]}).scalar_one()
+    assert sealed.startswith("v1.n_w.")
+    assert catalog.problem("POST", f"/registries/{lost['id']}/check", expect=409) == "registry-password-unreadable"
+    catalog.ask("PATCH", f"/registries/{lost['id']}", {"password": "given again"})

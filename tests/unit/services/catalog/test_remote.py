@@ -213,3 +213,27 @@ def test_a_realm_on_another_host_gets_no_password() -> None:
     with pytest.raises(RemoteError):
         Browser(egress).digest(named, "a", "1")
     assert any("evil.example" in url for url, _ in egress.asked), "a token host that was named is asked"
+
+
+def test_docker_hub_is_logged_in_to_for_private_repositories() -> None:
+    page = "https://hub.docker.com/v2/namespaces/acme/repositories?page_size=100"
+    egress = Recorded(
+        {
+            "POST https://hub.docker.com/v2/auth/token": (200, {}, {"access_token": "hub"}),
+            f"GET {page}": (200, {}, {"next": None, "results": [{"name": "secret-app"}]}),
+        }
+    )
+    assert Browser(egress).repositories(_access(RegistryType.DOCKER_HUB, "pat", namespace="acme")).value == ["acme/secret-app"]
+    assert egress.asked[-1] == (f"GET {page}", "Bearer hub")
+
+
+def test_azure_lists_by_the_specification_with_its_admin_or_principal() -> None:
+    catalog = "https://team.azurecr.io/v2/_catalog?n=1000"
+    more = '</v2/_catalog?last=app&n=1000>; rel="next"'
+    egress = Recorded(
+        {
+            f"GET {catalog}": (200, {"link": more}, {"repositories": ["app"]}),
+            "GET https://team.azurecr.io/v2/_catalog?last=app&n=1000": (200, {}, {"repositories": ["web"]}),
+        }
+    )
+    assert Browser(egress).repositories(_access(RegistryType.AZURE, "pw", url="https://team.azurecr.io")).value == ["app", "web"]
