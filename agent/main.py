@@ -6,7 +6,6 @@ import argparse
 import fcntl
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -38,7 +37,6 @@ from kernel.errors import Conflict, FairleadError
 log = structlog.get_logger(__name__)
 
 _TICK_SECONDS = 0.5
-_LONGEST_LOG_BYTES = 10 * 1024 * 1024
 _LEAVE_SECONDS = 10.0
 
 
@@ -124,16 +122,8 @@ class Agent:
                 beat_at = clock.monotonic()
                 self._heartbeat.beat()
             self._heartbeat.write_state()
-            self._shorten_log()
         self._leave()
         return status
-
-    def _shorten_log(self) -> None:
-        """Keep the log file short: whoever started us only appends to it."""
-        path = self._core.settings.log_file
-        if path is not None and path.exists() and path.stat().st_size > _LONGEST_LOG_BYTES:
-            shutil.copyfile(path, path.with_name(f"{path.name}.1"))
-            os.truncate(path, 0)
 
     def _leave(self) -> None:
         core = self._core

@@ -23,7 +23,6 @@ class Settings:
     docker_address: str = setting("FAIRLEAD_AGENT_DOCKER_HOST", "the Docker Engine", default="unix:///var/run/docker.sock")
     workers: int = setting("FAIRLEAD_AGENT_WORKERS", "deployments at different places at once", default=2)
     heartbeat_seconds: float = setting("FAIRLEAD_AGENT_HEARTBEAT_SECONDS", "0: as the control plane said at enrolment", default=0.0)
-    log_file: Path | None = setting("FAIRLEAD_AGENT_LOG_FILE", "where standard error goes; kept below 10 MiB, one older kept", default=None)
     log_format: str = setting("FAIRLEAD_LOG_FORMAT", "json or console", default="json")
     log_level: str = setting("FAIRLEAD_LOG_LEVEL", "debug, info, warning or error", default="info")
 

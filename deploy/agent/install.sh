@@ -8,7 +8,7 @@
 #   2. makes a Python environment of its own and installs the agent into it (every package is pinned by its hash);
 #   3. writes a policy for this machine, which is yours to change, unless there is one;
 #   4. enrols: the keys are made here and never leave this machine;
-#   5. starts the agent, by systemd where that runs, and waits until it is connected.
+#   5. starts the agent, under systemd where that runs, else under supervisord, and waits until it is connected.
 # Run again, it updates what has changed and enrols anew. Nothing outside the two directories below is touched, but for
 # one systemd unit. To take it all away: <directory>/bin/agentctl uninstall
 #
@@ -17,7 +17,7 @@
 #                               a directory given here holds both.
 #   FAIRLEAD_AGENT_PYTHON       the Python to use
 #   FAIRLEAD_AGENT_DOCKER_HOST  the Docker Engine; default unix:///var/run/docker.sock
-#   FAIRLEAD_AGENT_SUPERVISOR   systemd or script; default: systemd where it runs
+#   FAIRLEAD_AGENT_SUPERVISOR   systemd or supervisord; default: systemd where it runs
 set -eu
 
 PUBLIC_URL="{{PUBLIC_URL}}"
@@ -76,9 +76,13 @@ check_machine() {
     esac
     SUPERVISOR="${FAIRLEAD_AGENT_SUPERVISOR:-}"
     if [ -z "$SUPERVISOR" ]; then
-        SUPERVISOR=script
+        SUPERVISOR=supervisord
         if [ -d /run/systemd/system ]; then SUPERVISOR=systemd; fi
     fi
+    case "$SUPERVISOR" in
+    systemd | supervisord) ;;
+    *) fail "FAIRLEAD_AGENT_SUPERVISOR must be systemd or supervisord." ;;
+    esac
 }
 
 make_directories() {
@@ -141,7 +145,9 @@ write_files() {
         chmod 600 "$DATA/policy.toml"
         say "what may run here is said in $DATA/policy.toml; it is yours to change"
     fi
-    if [ "$SUPERVISOR" = systemd ]; then
+    if [ "$SUPERVISOR" = supervisord ]; then
+        render "$files/supervisord.conf" "$AGENT_HOME/supervisord.conf"
+    else
         render "$files/fairlead-agent.service" /etc/systemd/system/fairlead-agent.service
         systemctl daemon-reload
     fi
@@ -179,7 +185,7 @@ main() {
     enroll
     start
     say "done. Control it with $AGENT_HOME/bin/agentctl, take it away with $AGENT_HOME/bin/agentctl uninstall"
-    if [ "$SUPERVISOR" = script ]; then
+    if [ "$SUPERVISOR" = supervisord ]; then
         say "this machine has no systemd: after a reboot, $AGENT_HOME/bin/agentctl start"
     fi
 }

@@ -126,7 +126,7 @@ def office(wheel: Path, broker: TestBroker, tmp_path: Path, images: tuple[str, s
 
 
 def _install(office: Office, directory: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"FAIRLEAD_AGENT_DIR": str(directory), "FAIRLEAD_AGENT_SUPERVISOR": "script"} | settings
+    environment = os.environ | {"FAIRLEAD_AGENT_DIR": str(directory), "FAIRLEAD_AGENT_SUPERVISOR": "supervisord"} | settings
     line = f"curl -fsSL {office.url}/install/{office.token} | sh"
     return subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=240, check=False)
 
@@ -198,7 +198,7 @@ def test_a_used_token_leaves_no_agent_running(office: Office, tmp_path: Path) ->
     script, _ = office.answer(f"/install/{office.token}") or (b"", {})
     office.token = "fl_enr_another"
     done = subprocess.run(
-        ["sh"], input=script.decode(), env=os.environ | {"FAIRLEAD_AGENT_DIR": str(directory), "FAIRLEAD_AGENT_SUPERVISOR": "script"},
+        ["sh"], input=script.decode(), env=os.environ | {"FAIRLEAD_AGENT_DIR": str(directory), "FAIRLEAD_AGENT_SUPERVISOR": "supervisord"},
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 1
