@@ -97,7 +97,8 @@ def test_people_who_do_not_exist_take_as_long(make_identity: Make) -> None:
             assert _guess(caller, email) == 401
             taken.append(clock.monotonic() - began)
     known, unknown = (statistics.median(taken) for taken in seconds.values())
-    assert 0.6 < known / unknown < 1.67
+    # Without a hash for people who do not exist it would be ten times as quick.
+    assert 0.4 < known / unknown < 2.5
 
 
 def test_a_refused_log_in_is_recorded_without_what_was_typed(identity: Identity) -> None:
