@@ -80,7 +80,10 @@ def normalised_url(url: str | None) -> str | None:
     if not url:
         return None
     text = url.strip()
-    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError:
+        return text  # to be named with all other wrong fields
     return f"{parts.scheme.lower()}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 

@@ -80,9 +80,9 @@ class Browser:
 
         return self._manifests.get((access.key, repository, reference), fetch, seconds=KEPT_SECONDS, refresh=refresh)
 
-    def digest(self, access: Access, repository: str, reference: str, *, seconds: float = 8.0) -> str:
+    def digest(self, access: Access, repository: str, reference: str, *, deadline: float | None = None) -> str:
         """What a tag stands for at this moment; never from memory."""
-        return self._distribution.digest(access, repository, reference, clock.monotonic() + seconds)
+        return self._distribution.digest(access, repository, reference, _deadline() if deadline is None else deadline)
 
     def check(self, access: Access) -> Checked:
         """Which of address, certificate, log-in and namespace is wrong, if any; never from memory."""

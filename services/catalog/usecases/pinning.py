@@ -28,6 +28,8 @@ from services.catalog.usecases.versions import VersionView, view
 
 LEASE = timedelta(seconds=120)
 _ASKED_AT_ONCE = 4
+# For all images of a version together: whoever waits for the pin gives up later than that.
+_PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +121,12 @@ def _bundles(session: Session, team_id: UUID, ids: Sequence[UUID]) -> list[Confi
 def _resolved(vault: Vault, browser: Browser, seen: VersionView, *, resolve: bool) -> list[PinnedImage]:
     accesses = {identity: vault.access(registry) for identity, registry in seen.registries.items()}
     images = list(seen.images or ())
+    deadline = clock.monotonic() + _PATIENCE_SECONDS
 
     def one(image: Image) -> PinnedImage | RemoteError:
         registry = seen.registries[image.registry_id]
         try:
-            return _exact(browser, registry, accesses[registry.id] if resolve else None, image)
+            return _exact(browser, registry, accesses[registry.id] if resolve else None, image, deadline)
         except RemoteError as error:
             return error
 
@@ -133,12 +136,12 @@ def _resolved(vault: Vault, browser: Browser, seen: VersionView, *, resolve: boo
     return [result for result in found if isinstance(result, PinnedImage)]
 
 
-def _exact(browser: Browser, registry: Registry, access: Access | None, image: Image) -> PinnedImage:
+def _exact(browser: Browser, registry: Registry, access: Access | None, image: Image, deadline: float) -> PinnedImage:
     repository = registry.full_repository(image.repository)
     name = f"{registry.host}/{repository}" if registry.host else repository
     digest = image.digest
     if digest is None and access is not None:
-        digest = browser.digest(access, repository, image.tag or "latest")
+        digest = browser.digest(access, repository, image.tag or "latest", deadline=deadline)
     if digest is not None:
         return PinnedImage(image, f"{name}@{digest}", digest, registry.host)
     return PinnedImage(image, f"{name}:{image.tag or 'latest'}", None, registry.host)
