@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from kernel.db import plain_dsn
 from services.identity.app import create_app
 from services.identity.settings import Settings
 from services.identity.usecases.parts import Parts, make_parts
+from tests.integration.services.identity.mailing import Mailing, open_post_office
 
 _TEAM = re.compile(r"/api/v1/teams/([0-9a-f-]{36})")
 PASSWORD = "correct horse battery"  # of throw-away people
@@ -171,3 +172,11 @@ def make_identity(database: Callable[[str], Any], key_ring: Path) -> Make:
 @pytest.fixture
 def identity(make_identity: Make) -> Identity:
     return make_identity()
+
+
+@pytest.fixture
+def mailing(make_identity: Make) -> Iterator[Mailing]:
+    """Identity with a real mail server."""
+    with open_post_office() as office:
+        made = make_identity(smtp_host="127.0.0.1", smtp_port=office.port, smtp_security="none", smtp_from="F <f@fairlead.example>")
+        yield Mailing(made, office)
