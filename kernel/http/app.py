@@ -149,6 +149,7 @@ def _handle_errors(app: Flask) -> None:
     app.register_error_handler(DataError, problems.from_data_error)
     app.register_error_handler(UnicodeEncodeError, problems.from_data_error)
     app.register_error_handler(RecursionError, problems.from_depth)
+    app.register_error_handler(ValueError, problems.from_digits)
     app.register_error_handler(Exception, problems.from_defect)
 
 

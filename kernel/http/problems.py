@@ -113,7 +113,18 @@ def from_data_error(error: DataError | UnicodeEncodeError) -> Response:
 
 def from_depth(error: RecursionError) -> Response:
     """A body that is nested so deeply that the parser gave up: the client's mistake. Without a body it is ours."""
-    return problem(400, "not-json", "The body is nested too deeply.") if request.content_length else from_defect(error)
+    return problem(400, "not-json", "The body is nested too deeply.") if _has_body() else from_defect(error)
+
+
+def from_digits(error: ValueError) -> Response:
+    """A number of more digits than Python reads (json.loads then raises a bare ValueError): the client's mistake. Any other is ours."""
+    if _has_body() and str(error).startswith("Exceeds the limit"):
+        return problem(400, "not-json", "The body holds a number of too many digits.")
+    return from_defect(error)
+
+
+def _has_body() -> bool:
+    return bool(request.content_length or request.headers.get("Transfer-Encoding"))
 
 
 def from_defect(error: Exception) -> Response:

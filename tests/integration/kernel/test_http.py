@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -86,9 +87,17 @@ def count(db: Database) -> int:
 # -- problems -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b"\xff", b"[" * 100_000, b'{"name":'])
+@pytest.mark.parametrize("body", [b"{", b"", b"\xff", b"[" * 100_000, b'{"name":', b'{"size":' + b"9" * 5000 + b"}"])
 def test_what_is_not_json_is_a_400(client: FlaskClient, owner: dict[str, str], body: bytes) -> None:
     response = client.post(THINGS, data=body or b" ", content_type="application/json", headers=owner)
+    assert_problem(response, 400, "not-json")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"size":' + b"9" * 5000 + b"}"])
+def test_a_body_of_unknown_length_that_cannot_be_read_is_a_400(client: FlaskClient, owner: dict[str, str], body: bytes) -> None:
+    stream = {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
+    chunked = owner | {"Transfer-Encoding": "chunked"}
+    response = client.post(THINGS, content_type="application/json", headers=chunked, environ_overrides=stream)
     assert_problem(response, 400, "not-json")
 
 
