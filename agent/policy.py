@@ -140,7 +140,8 @@ def _check_images(policy: Policy, spec: ContainerSpec) -> list[tuple[str, str]]:
 def registry_host(image: str) -> str:
     """The host that an image's name points to, by Docker's rule; `docker.io` where it names none."""
     first, slash, _ = image.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
+    # Newer engines take a first part with a capital for a host as well: a repository cannot have one.
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
         return first.lower()
     return _DEFAULT_REGISTRY
 

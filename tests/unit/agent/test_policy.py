@@ -123,6 +123,7 @@ def test_the_docker_socket_needs_its_rule_and_a_root() -> None:
         ("Registry.Example.com:5000/a@sha256:00", "registry.example.com:5000"),
         ("localhost/a", "localhost"),
         ("127.0.0.1:5000/a", "127.0.0.1:5000"),
+        ("INTRANET/a", "intranet"),
     ],
 )
 def test_an_images_registry_is_read_as_docker_reads_it(image: str, host: str) -> None:
