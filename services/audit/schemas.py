@@ -11,7 +11,9 @@ from services.audit.domain import Filters
 
 
 def _text(longest: int = 256) -> fields.String:
-    return fields.String(load_default=None, validate=validate.Length(1, longest))
+    # An export that fails in its database has begun to answer: what cannot be searched for is refused here.
+    no_nul = validate.ContainsNoneOf("\0", error="must not contain a NUL character")
+    return fields.String(load_default=None, validate=[validate.Length(1, longest), no_nul])
 
 
 def _moment(key: str) -> fields.AwareDateTime:
