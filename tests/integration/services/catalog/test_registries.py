@@ -53,6 +53,8 @@ def test_a_password_is_not_sent_to_another_address_without_being_given_again(cat
         ({"type": "v2", "url": "https://user:pw@x"}, "url"),
         ({"type": "v2", "url": "https://x/path"}, "url"),
         ({"type": "v2", "url": "https://x:99999"}, "url"),
+        ({"type": "v2", "url": "https://[::1"}, "url"),
+        ({"type": "gitlab", "api_url": "https://[::1"}, "api_url"),
         ({"type": "v2", "url": "https://x", "username": "a"}, "password"),
         ({"type": "v2", "url": "https://x", "namespace": "Not/Ok"}, "namespace"),
         ({"type": "v2", "url": "https://x", "ca_certificate": "no"}, "ca_certificate"),
