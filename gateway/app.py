@@ -21,7 +21,7 @@ from kernel.settings import load
 
 log = structlog.get_logger(__name__)
 
-_CORRELATION = re.compile(r"[\w.:-]{1,128}\Z")
+_CORRELATION = re.compile(r"[\w.:-]{1,128}\Z", re.ASCII)
 _QUIET = {"/healthz", "/readyz", "/metrics"}
 
 

@@ -113,6 +113,12 @@ def test_an_answer_comes_back_whole_but_for_its_hop(gateway: Gateway) -> None:
     assert answer.headers.get("Keep-Alive") is None
 
 
+def test_a_correlation_id_that_no_service_takes_is_not_taken_here(gateway: Gateway, services: Services) -> None:
+    answer = raw(gateway, "GET", PROJECTS, {"Authorization": f"Bearer {gateway.token}", "X-Correlation-ID": "\xe9"})
+    assert answer.headers["X-Correlation-ID"].isascii()
+    assert services.last()["headers"]["X-Correlation-Id"] == answer.headers["X-Correlation-ID"]
+
+
 def test_a_token_is_exchanged_once_for_a_while(gateway: Gateway, services: Services) -> None:
     for _ in range(5):
         assert gateway.call(PROJECTS).status_code == 200
