@@ -9,7 +9,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider --color=auto
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help install install-python install-bench demo test up down status logs reset check bench migrate
+.PHONY: help install install-python install-with-tests demo test up down status logs reset check bench migrate
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,11 +49,11 @@ check: install-python ## format, lint, types, import rules, and the tests that n
 	@.venv/bin/lint-imports
 	@$(PYTEST) -q tests/unit tests/contracts tests/architecture
 
-test: install ## every test, against real servers that it starts and stops by itself (ARGS="-k word" for some)
+test: install-with-tests ## every test, against real servers that it starts and stops by itself (ARGS="-k word" for some)
 	@$(AS_ROOT) $(PYTEST) $(ARGS) tests
 
-install-bench:
-	@deploy/native/install.sh --bench
+install-with-tests:
+	@deploy/native/install.sh --with-tests
 
-bench: install-bench ## measure, as ratios against alternatives in the same run
+bench: install-with-tests ## measure, as ratios against alternatives in the same run
 	@$(AS_ROOT) $(PYTHON) -m bench $(ARGS)
