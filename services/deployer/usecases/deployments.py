@@ -20,6 +20,7 @@ from services.deployer.domain import rules
 from services.deployer.domain.observed import observed_of
 from services.deployer.domain.states import NodeStatus, Status, VersionType
 from services.deployer.models import Deployment, Node, Secret
+from services.deployer.store.attempts import live_at
 from services.deployer.store.deployments import (
     VersionImage,
     existing_of_version,
@@ -40,7 +41,7 @@ from services.deployer.store.places import (
 )
 from services.deployer.usecases.announce import announce, facts_of, snapshot
 from services.deployer.usecases.catalog import Catalog, Version
-from services.deployer.usecases.prepare import is_reachable, protected_by_others
+from services.deployer.usecases.prepare import attempt_live, is_reachable, protected_by_others
 from services.deployer.usecases.send import send_remove
 
 Json = dict[str, Any]  # an open configuration, or a merge patch
@@ -182,11 +183,14 @@ def delete(
         known = find_deployment(session, deployment_id)
         node = node_of(session, known.node_id, share=True)
         place = lock_place(session, team_id=who.team, node_id=known.node_id, prefix=known.prefix)
-        lock_deployments_at(session, place.node_id, place.prefix)
+        others = [one for one in lock_deployments_at(session, place.node_id, place.prefix) if one.id != deployment_id]
         deployment = find_deployment(session, deployment_id, lock=True)
         check(deployment.revision)
         rules.check_deletable(Status(deployment.status))
-        if remove_containers and _is_running(deployment, node):
+        if remove_containers and _is_running(deployment, others, node):
+            live = live_at(session, place.node_id, place.prefix)
+            if live is not None:
+                raise attempt_live(live)  # what is being brought up there would be removed as well
             if not is_reachable(status_at(node, database_now(session))):
                 raise Conflict("node-not-connected", f"The node {node.name} is away: its containers cannot be removed now.")
             generation = raise_generation(session, place)
@@ -307,8 +311,10 @@ def _save(session: Session, who: Principal, deployment: Deployment, before: Json
     announce(session, "changed", deployment, facts_of(who), before=before, after=snapshot(deployment) | (more or {}))
 
 
-def _is_running(deployment: Deployment, node: Node) -> bool:
-    """Is it this deployment whose containers stand at its place?"""
+def _is_running(deployment: Deployment, others: Sequence[Deployment], node: Node) -> bool:
+    """Is it this deployment whose containers stand at its place? One that was kept bears the name of whoever made it."""
     if deployment.status == Status.SUCCESSFUL:
         return True
+    if any(one.status == Status.SUCCESSFUL for one in others):
+        return False
     return any(one.prefix == deployment.prefix and one.deployment_id == str(deployment.id) for one in observed_of(node.containers))

@@ -193,6 +193,19 @@ def test_a_deleted_one_is_gone_and_its_containers_are_removed_only_if_they_are_i
     assert world.messages()[-1].name == "deployer.deployment.deleted"
 
 
+def test_a_deleted_one_takes_away_neither_what_its_successor_kept_nor_what_is_being_brought_up(world: World) -> None:
+    first, second = world.catalog.add(WEB), world.catalog.add(WEB, seq=2)
+    world.catalog.versions[second]["project_id"] = world.catalog.versions[first]["project_id"]
+    old, new = world.run(first), world.run(second)
+    world.see({"prefix": "shop", "name": "web", "container_id": "c1", "image": "web", "state": "running", "deployment_id": old["id"]})
+    world.me.call("DELETE", f"/deployments/{old['id']}?remove_containers=true")
+    assert "place.remove" not in world.names("agents")
+    world.start(world.deploy(world.catalog.add(WEB, seq=3)))
+    answer = world.me.call("DELETE", f"/deployments/{new['id']}?remove_containers=true", status=409)
+    assert answer["code"] == "attempt-live"
+    assert "place.remove" not in world.names("agents")
+
+
 def test_one_in_progress_can_neither_be_deleted_nor_copied_nor_changed(world: World) -> None:
     made = world.deploy(world.catalog.add(WEB))
     world.start(made)
