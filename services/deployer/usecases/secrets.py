@@ -80,8 +80,11 @@ def set_secrets(
 ) -> SecretsView:
     """Set the named ones (None takes one away), the others stay. Raises Conflict for a node without keys, Invalid."""
     with db.team(who.team) as session:
+        # Node, then deployment, as everybody locks them.
+        node = node_of(session, find_deployment(session, deployment_id).node_id, share=True)
         deployment = find_deployment(session, deployment_id, lock=True)
-        node = node_of(session, deployment.node_id, share=True)
+        if deployment.node_id != node.id:
+            raise Conflict("deployment-changed", "The deployment was moved to another node at this moment. Set its secrets again.")
         if node.seal_key is None:
             raise Conflict("node-not-enrolled", f"The node {node.name} has no key yet. Enrol it, then set secrets.")
         rows = _sealed(who, deployment, node, node.seal_key, secrets)

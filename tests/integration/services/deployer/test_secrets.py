@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import base64
+import threading
+from uuid import UUID
 
 from sqlalchemy import text
 
-from kernel import signing
+from kernel import clock, signing
+from services.deployer.domain.states import EventKind
+from services.deployer.store.events import NewEvent
+from services.deployer.store.reports import append_histories, lock_marks
+from tests.fixtures.waiting import eventually, waits_for_lock
 from tests.integration.services.deployer.world import World
 
 CANARY = "canary-9f3b1c"
@@ -75,6 +81,25 @@ def test_wrong_secrets_are_named_and_their_values_are_not_repeated(world: World)
         answer = world.me.call("PUT", where, body, status=422)
         assert [one["field"] for one in answer["errors"]] == [field]
         assert CANARY not in str(answer)
+
+
+def test_a_report_that_comes_meanwhile_and_the_setting_of_a_secret_do_not_block_each_other(world: World) -> None:
+    made = world.deploy(world.catalog.add(API))
+    answers: list[int] = []
+
+    def put() -> None:
+        client = world.app.test_client()
+        path = f"/api/v1/teams/{world.team}/deployments/{made['id']}/secrets"
+        answers.append(client.put(path, json={"KEY": {"value": CANARY}}, headers={"Authorization": f"Bearer {world.me.token}"}).status_code)
+
+    setting = threading.Thread(target=put)
+    with world.db.system() as session:
+        lock_marks(session, [world.node])  # as a batch of reports begins
+        setting.start()
+        eventually(lambda: waits_for_lock(world.db), what="a request that waits for the node")
+        append_histories(session, {UUID(made["id"]): [NewEvent(kind=EventKind.STEP, at=clock.now())]})
+    setting.join(20)
+    assert answers == [200]
 
 
 def test_a_node_without_keys_can_have_no_secrets_yet(world: World) -> None:
