@@ -68,9 +68,9 @@ def live_of(session: Session, deployment_id: UUID) -> Attempt | None:
 
 
 def unsent_of_node(session: Session, node_id: UUID) -> list[Attempt]:
-    """Live attempts that wait for their node."""
+    """Live attempts that wait for their node, as they are now."""
     query = select(Attempt).where(Attempt.node_id == node_id, Attempt.outcome.is_(None), Attempt.sent_at.is_(None))
-    return list(session.scalars(query.order_by(Attempt.id)))
+    return list(session.scalars(query.order_by(Attempt.id).execution_options(populate_existing=True)))
 
 
 def has_newer_at(session: Session, attempt: Attempt) -> bool:

@@ -144,6 +144,14 @@ def live_attempts(session: Session, node_id: UUID) -> list[Attempt]:
     return list(session.scalars(query.execution_options(populate_existing=True)))
 
 
+_LIVE_AT = text("SELECT id FROM attempts WHERE node_id = ANY(:ids) AND outcome IS NULL")
+
+
+def live_ids(session: Session, nodes: Collection[UUID]) -> set[UUID]:
+    """The attempts without an outcome at some nodes."""
+    return set(session.execute(_LIVE_AT, {"ids": list(nodes)}).scalars()) if nodes else set()
+
+
 def generations(session: Session, node_id: UUID) -> dict[str, int]:
     """The newest generation of each place of a node, by prefix."""
     return {row[0]: row[1] for row in session.execute(select(Place.prefix, Place.generation).where(Place.node_id == node_id))}
@@ -205,11 +213,14 @@ SELECT a.id FROM attempts a WHERE a.outcome IS NULL
 AND (a.deadline_at <= now() OR a.cancel_requested_at <= now() - make_interval(secs => {CANCEL_PATIENCE_SECONDS}))
 ORDER BY a.deadline_at LIMIT 100
 """)  # noqa: S608 - a constant of ours
-_LOCK_DUE = text(f"""
+_LOCK_PLACE_OF_DUE = text("""
+SELECT 1 FROM places p JOIN attempts a ON p.node_id = a.node_id AND p.prefix = a.prefix
+WHERE a.id = :id AND a.outcome IS NULL FOR UPDATE OF p SKIP LOCKED
+""")
+_LOOK_AGAIN = text(f"""
 SELECT a.deadline_at <= now(), a.sent_at IS NOT NULL,
   coalesce(a.cancel_requested_at <= now() - make_interval(secs => {CANCEL_PATIENCE_SECONDS}), false)
-FROM attempts a JOIN places p ON p.node_id = a.node_id AND p.prefix = a.prefix
-WHERE a.id = :id AND a.outcome IS NULL FOR UPDATE OF p SKIP LOCKED
+FROM attempts a WHERE a.id = :id AND a.outcome IS NULL
 """)  # noqa: S608 - as above
 
 
@@ -229,7 +240,10 @@ class Due:
 
 def lock_due(session: Session, attempt_id: UUID) -> Due | None:
     """Lock the attempt's place and look again; None when another worker is at it or it has ended."""
-    row = session.execute(_LOCK_DUE, {"id": attempt_id}).one_or_none()
+    if session.execute(_LOCK_PLACE_OF_DUE, {"id": attempt_id}).one_or_none() is None:
+        return None
+    # A statement of its own: what the lock's own statement saw may be older than the lock.
+    row = session.execute(_LOOK_AGAIN, {"id": attempt_id}).one_or_none()
     return None if row is None else Due(*row)
 
 

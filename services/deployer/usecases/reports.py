@@ -50,7 +50,10 @@ def apply_reports(session: Session, reports: Sequence[Envelope], signing_key: Si
         node_rules.refuse_revoked(is_revoked=mark.is_revoked)
     attempts = store.attempt_marks(session, {found for report in reports if (found := _attempt_id(report.data)) is not None})
     # Everybody locks nodes, then places, then deployments: so nobody ever waits for somebody who waits for him.
-    store.lock_places_of(session, {known.id for report in reports if (known := attempts.get(_ended(report.data))) is not None})
+    ended = {known.id for report in reports if (known := attempts.get(_ended(report.data))) is not None}
+    greeting = {report.node for report in reports if isinstance(report.data, Hello)}
+    told_anew = {mark.id for mark in marks.values() if mark.id in greeting or _was_away(mark)}
+    store.lock_places_of(session, ended | store.live_ids(session, told_anew))
     batch = _Batch(session, marks, attempts, signing_key)
     for report in reports:
         batch.take(report)
@@ -66,6 +69,10 @@ def _attempt_id(data: Message) -> UUID | None:
 def _ended(data: Message) -> UUID:
     """The attempt that a report may end; the nil id, which nothing has, for all others."""
     return (_attempt_id(data) if isinstance(data, DeploymentFinished | CommandRefused) else None) or UUID(int=0)
+
+
+def _was_away(mark: NodeMark) -> bool:
+    return mark.silent_seconds is None or mark.silent_seconds > node_rules.SILENT_AFTER_SECONDS
 
 
 class _Batch:
@@ -114,7 +121,7 @@ class _Batch:
         heard = [mark for mark in self._marks.values() if mark.is_heard]
         store.save_heard(self._session, heard)
         observe(self._session, [(self._marks[node_id], self._observed[node_id]) for node_id in sorted(self._observed)], at=self._at)
-        back = {mark.id for mark in heard if mark.silent_seconds is None or mark.silent_seconds > node_rules.SILENT_AFTER_SECONDS}
+        back = {mark.id for mark in heard if _was_away(mark)}
         for node_id in sorted(node_store.not_connected(self._session, back)):
             self._welcome_back(self._marks[node_id])
 

@@ -16,6 +16,7 @@ from kernel.messaging.topology import COMMAND_LIFE_SECONDS
 from kernel.outbox import put_command
 from services.deployer.models import Attempt, Node
 from services.deployer.store.attempts import load_stack, unsent_of_node
+from services.deployer.store.reports import lock_places_of
 
 
 def send_apply(session: Session, attempt: Attempt, node: Node, signing_key: SigningKey, *, at: datetime | None = None) -> None:
@@ -40,7 +41,9 @@ def send_apply(session: Session, attempt: Attempt, node: Node, signing_key: Sign
 
 
 def send_waiting(session: Session, node: Node, signing_key: SigningKey, *, at: datetime | None = None) -> int:
-    """Send what was started while the node was away; returns how many."""
+    """Send what was started while the node was away; returns how many. The caller has locked the node."""
+    # Under their places' locks and read again: the deadline of one may be ending it at this moment.
+    lock_places_of(session, [attempt.id for attempt in unsent_of_node(session, node.id)])
     waiting = unsent_of_node(session, node.id)
     for attempt in waiting:
         send_apply(session, attempt, node, signing_key, at=at)

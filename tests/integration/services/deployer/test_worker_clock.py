@@ -10,11 +10,17 @@ import pytest
 from sqlalchemy import text
 
 from kernel import clock
-from services.deployer.usecases.deadlines import watch_clock
+from kernel.contracts.agent import Hello
+from kernel.contracts.envelope import decode
+from services.deployer.store import nodes as node_store
+from services.deployer.usecases.deadlines import end_attempt, watch_clock
+from services.deployer.usecases.reports import apply_reports
+from services.deployer.usecases.send import send_waiting
 from services.deployer.usecases.settle import settle
 from tests.fixtures.agents import TestAgent
 from tests.fixtures.deployer import TestDeployer, make_deployer
 from tests.fixtures.servers import TestBroker, TestDatabase
+from tests.fixtures.waiting import eventually, waits_for_lock
 
 
 @pytest.fixture
@@ -109,6 +115,43 @@ def test_a_silent_node_is_told_of_once_and_a_return_as_well(deployer: TestDeploy
     run(deployer, "UPDATE nodes SET last_seen_at = now()")
     look(deployer)
     assert len(deployer.events("deployer.node.unreachable.v1")) == 1
+
+
+def test_what_waits_is_not_sent_while_its_time_is_ending_it(deployer: TestDeployer, agent: TestAgent) -> None:
+    attempt = deployer.live_attempt(agent.node_id, sent=False)
+    run(deployer, "UPDATE attempts SET deadline_at = now()")
+
+    def send() -> None:
+        with deployer.db.system() as session:
+            send_waiting(session, node_store.lock(session, agent.node_id), deployer.signing_key)
+
+    sending = threading.Thread(target=send)
+    with deployer.db.system() as session:
+        end_attempt(session, attempt.id, deployer.signing_key)
+        sending.start()
+        eventually(lambda: waits_for_lock(deployer.db), what="the sender that waits")
+    sending.join(20)
+    assert tuple(deployer.attempt(attempt.id)[:4]) == ("failed", "node-unreachable", "failed", None)
+    assert kinds(deployer, agent) == []
+
+
+def test_a_hello_does_not_send_what_its_time_is_ending(deployer: TestDeployer, agent: TestAgent) -> None:
+    attempt = deployer.live_attempt(agent.node_id, sent=False)
+    run(deployer, "UPDATE attempts SET deadline_at = now()")
+    hello = decode(agent.report("hello", Hello(boot_id=agent.boot_id, version="0.1.0")))
+
+    def greet() -> None:
+        with deployer.db.system() as session:
+            apply_reports(session, [hello], deployer.signing_key)
+
+    greeting = threading.Thread(target=greet)
+    with deployer.db.system() as session:
+        end_attempt(session, attempt.id, deployer.signing_key)
+        greeting.start()
+        eventually(lambda: waits_for_lock(deployer.db), what="the hello that waits")
+    greeting.join(20)
+    assert deployer.attempt(attempt.id).code == "node-unreachable"
+    assert kinds(deployer, agent) == ["node.welcome"]
 
 
 def test_several_workers_end_each_attempt_once(deployer: TestDeployer, agent: TestAgent) -> None:
