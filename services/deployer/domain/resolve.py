@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from kernel.contracts.catalog import EnvironmentRule, unmet_rules
 from kernel.contracts.config import Config, parse_config
 from kernel.contracts.spec import ContainerSpec, SealedSecret, StackSpec
 from kernel.errors import FieldError, Invalid
@@ -35,6 +36,7 @@ class PinnedImage:
     digest: str | None
     registry: str | None
     config: Config
+    environment_rules: tuple[EnvironmentRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _container(wish: Wish, image: PinnedImage, instance: InstanceConfig) -> tupl
     except Invalid as error:
         return None, problems + [Problem("config-invalid", f"{where}.{wrong.field}", wrong.message) for wrong in error.errors]
     secrets, missing = _secrets(wish, config.pop("secrets", {}), image.name)
+    missing += _unmet(where, image, config, secrets)
     name = config.pop("name", None) or image.name
     if config.get("network_mode") in ("host", "none") and config.get("networks"):
         problems.append(
@@ -136,6 +139,12 @@ def _container(wish: Wish, image: PinnedImage, instance: InstanceConfig) -> tupl
         secrets=secrets,
     )
     return container, problems + missing
+
+
+def _unmet(where: str, image: PinnedImage, config: Config, secrets: Iterable[str]) -> list[Problem]:
+    """What the image's own labels want of its environment."""
+    wrong = unmet_rules(image.environment_rules, config.get("environment") or {}, frozenset(secrets))
+    return [Problem("image-requirement", f"{where}.config.environment.{name}", message) for name, message in wrong.items()]
 
 
 def _secrets(wish: Wish, declared: Mapping[str, Mapping[str, object]], container: str) -> tuple[dict[str, SealedSecret], list[Problem]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
+from kernel.contracts.catalog import EnvironmentRule
 from kernel.errors import FairleadError, Unavailable
 from kernel.principal import Principal
 from services.deployer.domain.resolve import Bundle, PinnedImage
@@ -132,4 +133,10 @@ def _pinned(one: Any) -> PinnedImage:
         digest=one.get("digest"),
         registry=one.get("registry"),
         config=one.get("config") or {},
+        environment_rules=tuple(_rule(rule) for rule in one.get("environment_rules") or ()),
     )
+
+
+def _rule(raw: Any) -> EnvironmentRule:
+    """Any: JSON of a rule."""
+    return EnvironmentRule(str(raw["name"]), str(raw["type"]), bool(raw["required"]), bool(raw["secret"]), raw.get("default"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from kernel import clock
+from kernel.contracts.catalog import EnvironmentRule
 from kernel.contracts.spec import ContainerSpec, SealedSecret, StackSpec
 from kernel.errors import Invalid
 from services.deployer.domain.observed import Observed
@@ -55,6 +57,22 @@ def test_secrets_that_are_set_go_along_and_missing_required_ones_are_named() -> 
         ("secret-missing", "secrets.GONE"),
         ("secret-sealed-to-another-key", "secrets.OLD"),
     ]
+
+
+def test_what_an_images_labels_want_is_enforced() -> None:
+    rules = (
+        EnvironmentRule("PORT", "int", required=True),
+        EnvironmentRule("KEY", required=True, secret=True),
+        EnvironmentRule("DEBUG", "boolean"),
+    )
+    web = replace(image(environment={"PORT": "eighty"}, secrets={"KEY": {"required": False}}), environment_rules=rules)
+    found = resolve(wish(web), [web])
+    assert [(one.code, one.field) for one in found.problems] == [
+        ("image-requirement", "instances.web.config.environment.PORT"),
+        ("image-requirement", "instances.web.config.environment.KEY"),
+    ]
+    met = wish(web, instance={"environment": {"PORT": "80"}}, secrets={"KEY": StoredSecret("box", "k")})
+    assert resolve(met, [web]).problems == ()
 
 
 def test_what_templates_make_of_a_configuration_is_checked_again() -> None:
