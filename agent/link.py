@@ -62,6 +62,7 @@ class Link:
         self._consumer: Consumer | None = None
         self._refused_since: float | None = None
         self._is_sending = False
+        commands.on_outdone = self._greet
         self._has_lost = False  # the broker seems to have lost what it had; noted once an outage
         self._publisher = Publisher(
             broker_url(node), f"agent {node.node_id} reports", heartbeat_seconds=_HEARTBEAT_SECONDS, on_refused=self._note_refusal

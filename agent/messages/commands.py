@@ -44,6 +44,7 @@ class Commands:
         self._reports = reports
         self._on_work = on_work
         self._on_cancel = on_cancel
+        self.on_outdone: Callable[[], None] = lambda: None  # somebody else counts as this node: it must say hello again
         self.welcomed = False
 
     # -- the message loop's side ---------------------------------------------------------------------
@@ -96,6 +97,9 @@ class Commands:
     def _welcome(self, command: Envelope, data: WelcomeNode) -> None:
         if data.boot_id != self._reports.boot_id:
             log.warning("a welcome for another process of this node", boot_id=str(data.boot_id))
+            if self.welcomed and (command.epoch or 0) >= self._reports.epoch:
+                # A former process's hello was read after ours, or the deployer has lost what it knew of us.
+                self.on_outdone()
             return
         epoch = command.epoch or 0
         before, self._reports.epoch = self._reports.epoch, epoch

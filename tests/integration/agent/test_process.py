@@ -17,7 +17,9 @@ import pytest
 
 from agent.main import Agent, Core
 from agent.settings import Settings
+from kernel import clock
 from kernel.contracts.agent import ContainersObserved, DeploymentFinished, DeploymentProgressed, Heartbeat, Hello
+from kernel.contracts.deployer import WelcomeNode
 from tests.fixtures.servers import TestBroker
 from tests.fixtures.waiting import eventually
 from tests.integration.agent.control import Control, make_control
@@ -113,6 +115,19 @@ def test_a_killed_agent_says_where_each_place_stands(ground: Ground, control: Co
         [place] = second.data.places
         assert (place.attempt_id, place.outcome) == (order.attempt_id, "succeeded")
         assert (second.sequence or 0) > (first.sequence or 0)
+
+
+def test_an_agent_says_hello_again_when_another_process_counts_as_its_node(ground: Ground, control: Control) -> None:
+    with process(ground):
+        first = control.await_report(Hello)
+        control.welcome(first)
+        eventually(lambda: _state(ground).get("epoch") == 1, what="the welcome")
+        control.epoch += 1
+        control.send(WelcomeNode(boot_id=clock.new_id()))
+        again = control.await_report(Hello, 2)
+        assert isinstance(first.data, Hello)
+        assert isinstance(again.data, Hello)
+        assert again.data.boot_id == first.data.boot_id
 
 
 def test_a_wiped_broker_gets_the_last_hours_outcomes_again(ground: Ground, control: Control) -> None:
