@@ -40,11 +40,20 @@ def cause_of(mark: NodeMark, report: Envelope) -> Envelope:
 def send_welcome(session: Session, mark: NodeMark, report: Envelope, signing_key: SigningKey) -> None:
     """Tell the process that is the node now which epoch is its own."""
     assert mark.boot_id is not None
+    _welcome(session, mark, mark.boot_id, report, signing_key)
+
+
+def ask_for_hello(session: Session, mark: NodeMark, report: Envelope, signing_key: SigningKey) -> None:
+    """The node knows more than we do (our database is an older copy): a welcome that is nobody's makes it say where it stands."""
+    _welcome(session, mark, UUID(int=0), report, signing_key)
+
+
+def _welcome(session: Session, mark: NodeMark, boot_id: UUID, report: Envelope, signing_key: SigningKey) -> None:
     welcome = Envelope(
         type="deployer.node.welcome.v1",
         source="deployer",
         subject=str(mark.id),
-        data=WelcomeNode(boot_id=mark.boot_id),
+        data=WelcomeNode(boot_id=boot_id),
         team=mark.team_id,
         node=mark.id,
         epoch=mark.epoch,

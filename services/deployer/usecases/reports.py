@@ -32,7 +32,7 @@ from services.deployer.store import reports as store
 from services.deployer.store.attempts import attempt_of
 from services.deployer.store.events import NewEvent
 from services.deployer.store.reports import AttemptMark, NodeMark
-from services.deployer.usecases.hello import answer_hello, cause_of, facts_of_node, send_welcome
+from services.deployer.usecases.hello import answer_hello, ask_for_hello, cause_of, facts_of_node, send_welcome
 from services.deployer.usecases.nodes import node_event
 from services.deployer.usecases.observe import observe
 from services.deployer.usecases.send import send_apply, send_cancel, send_waiting
@@ -41,6 +41,8 @@ from services.deployer.usecases.settle import settle
 log = structlog.get_logger(__name__)
 
 _LONGEST_LOG_LINE = 4000
+# A live attempt is refused so by a node that has obeyed generations that we do not know: its hello tells them.
+_BEHIND = frozenset({"superseded", "generation-conflict"})
 
 
 def apply_reports(session: Session, reports: Sequence[Envelope], signing_key: SigningKey) -> None:
@@ -107,6 +109,7 @@ class _Batch:
         freshness = rules.weigh(mark.epoch, report.epoch)
         if freshness is Freshness.AHEAD:
             mark.epoch = report.epoch or 0  # our database is an older copy: the agent knows better
+            ask_for_hello(self._session, mark, report, self._key)
         if freshness is Freshness.STALE:
             self._stale(mark, report)
             return
@@ -194,6 +197,8 @@ class _Batch:
             self._send_again(mark, known.id, cancel=data.command_type == rules.CANCEL)
         elif reaction is Reaction.SETTLE:
             self._write_history()
+            if data.code in _BEHIND:
+                ask_for_hello(self._session, mark, report, self._key)
             cause = cause_of(mark, report)
             settle(self._session, known.id, outcome="refused", code=data.code, detail=data.detail, at=self._at, cause=cause)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from nacl.signing import SigningKey
@@ -175,6 +176,20 @@ def test_a_database_set_back_in_time_is_raised_to_the_agents_generation(deployer
     assert agent.epoch == 8
     assert settled(deployer, attempt) == ("refused", "superseded", "failed")
     assert deployer.rows("SELECT generation FROM places")[0][0] == 9
+
+
+def test_a_node_that_knows_more_than_the_database_is_asked_where_it_stands(deployer: TestDeployer, agent: TestAgent) -> None:
+    def asked() -> list[int]:
+        return [one["epoch"] for one in of_kind(deployer, agent, "node.welcome") if UUID(one["data"]["boot_id"]).int == 0]
+
+    agent.epoch = 4
+    flush(deployer, agent)
+    assert asked() == [4]
+    attempt = deployer.live_attempt(agent.node_id)
+    apply, code = "deployer.deployment.apply.v1", "superseded"
+    agent.say("command.refused", CommandRefused(command_id="x", command_type=apply, code=code, detail=code, attempt_id=attempt.id))
+    assert settled(deployer, attempt) == ("refused", "superseded", "failed")
+    assert asked() == [4, 4]
 
 
 def test_a_report_of_an_older_epoch_changes_nothing_and_is_asked_for_anew(deployer: TestDeployer, agent: TestAgent) -> None:
