@@ -146,6 +146,12 @@ def test_a_body_that_is_too_large_is_a_413(client: FlaskClient, owner: dict[str,
     assert_problem(response, 413, "too-large")
 
 
+def test_a_body_of_very_many_values_is_a_413(client: FlaskClient, owner: dict[str, str]) -> None:
+    for body in ({"name": ["x"] * 20_001}, {f"a{number}": 1 for number in range(20_001)}, {"name": [{"a": 1}] * 10_001}):
+        assert_problem(client.post(THINGS, json=body, headers=owner), 413, "too-large")
+    assert_problem(client.post(THINGS, json={"name": ["x"] * 19_000}, headers=owner), 422, "invalid")
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/xml", "text/json"])
 def test_a_body_that_is_not_called_json_is_a_415(client: FlaskClient, owner: dict[str, str], content_type: str) -> None:
     response = client.post(THINGS, data=b'{"name": "x"}', content_type=content_type, headers=owner)
