@@ -182,7 +182,7 @@ def is_gated(config: Config) -> bool:
 def check_stack(specs: Sequence[ContainerSpec]) -> None:
     """Raises Invalid when the stack contradicts itself: two containers of one name, or for one port."""
     wrong: list[FieldError] = []
-    taken: list[tuple[str, HostPort]] = []
+    taken: dict[int, list[tuple[str, HostPort]]] = {}  # by number: a range may name thousands
     names: set[str] = set()
     for index, spec in enumerate(specs):
         if spec.name in names:
@@ -190,10 +190,11 @@ def check_stack(specs: Sequence[ContainerSpec]) -> None:
         names.add(spec.name)
         own = sorted(host_ports(spec.config))
         for port in own:
-            holder = next((name for name, other in taken if port.clashes(other)), None)
+            holder = next((name for name, other in taken.get(port.port, ()) if port.clashes(other)), None)
             if holder is not None:
                 wrong.append(FieldError(f"stack.containers.{index}.config.ports", f"{port.port}/{port.protocol} is {holder}'s too"))
-        taken += [(spec.name, port) for port in own]
+        for port in own:
+            taken.setdefault(port.port, []).append((spec.name, port))
     if wrong:
         raise Invalid(wrong, code="command-invalid", detail="; ".join(f"{one.field}: {one.message}" for one in wrong))
 

@@ -16,6 +16,8 @@ Config = dict[str, Any]
 NAME_PATTERN = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 ENVIRONMENT_NAME_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
 _CAPABILITY = r"(CAP_)?[A-Z][A-Z_]{1,30}|ALL"
+# Each is opened by itself on the node; enough for the usual range of a media server.
+MOST_RANGED_PORTS = 16_384
 _DOCKER_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}"
 
 
@@ -148,9 +150,14 @@ class ResourcesSchema(_Strict):
     pids = _number(1, 4_194_304, allow_none=True)
 
 
+def _capabilities() -> fields.List[Any]:
+    one = fields.String(validate=_whole(_CAPABILITY, "must be a capability such as NET_ADMIN"))
+    return fields.List(one, load_default=list, validate=validate.Length(max=64))
+
+
 class CapabilitiesSchema(_Strict):
-    add = fields.List(fields.String(validate=_whole(_CAPABILITY, "must be a capability such as NET_ADMIN")), load_default=list)
-    drop = fields.List(fields.String(validate=_whole(_CAPABILITY, "must be a capability such as NET_ADMIN")), load_default=list)
+    add = _capabilities()
+    drop = _capabilities()
 
 
 class ExpectedStateSchema(_Strict):
@@ -247,6 +254,12 @@ class ConfigSchema(_Strict):
                 seen.add(key)
         if twice:
             raise ValidationError(dict(twice))
+
+    @validates_schema
+    def _few_ports(self, data: Mapping[str, Any], **_: object) -> None:
+        sizes = (span["container"]["last"] - span["container"]["first"] + 1 for span in data.get("port_ranges") or ())
+        if sum(sizes) > MOST_RANGED_PORTS:
+            raise ValidationError(f"must not name more than {MOST_RANGED_PORTS} ports together", "port_ranges")
 
     @validates_schema
     def _own_labels(self, data: Mapping[str, Any], **_: object) -> None:

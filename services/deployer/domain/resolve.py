@@ -204,23 +204,31 @@ def only(chosen: frozenset[UUID], resolved: Resolved, current: StackSpec | None)
     return Resolved((*made, *standing.values()), resolved.problems)
 
 
+_MOST_CLASHES = 200  # more help nobody
+
+
 def clashes(stack: Sequence[ContainerSpec], seen: Sequence[Observed], *, prefix: str) -> list[Problem]:
     """Names and ports of the host that two containers want, or that another place on the node holds."""
     problems: list[Problem] = []
     names: set[str] = set()
-    taken: list[tuple[str, HostPort]] = []
-    elsewhere = [(one, port) for one in seen if one.prefix != prefix and one.is_running for port in one.ports]
+    # By number: a range may name thousands, and only those of one number can clash.
+    taken: dict[int, list[tuple[str, HostPort]]] = {}
+    elsewhere: dict[int, list[tuple[Observed, HostPort]]] = {}
+    for one in seen:
+        for held in one.ports if one.prefix != prefix and one.is_running else ():
+            elsewhere.setdefault(held.port, []).append((one, held))
     for want in stack:
         where = f"instances.{want.name}"
         if want.name in names:
             problems.append(Problem("container-name-taken", f"{where}.config.name", "is the name of two containers in this stack"))
         names.add(want.name)
-        own: list[tuple[str, HostPort]] = []
         for port in host_ports(want.config):
-            holder = next((name for name, other in (*taken, *own) if port.clashes(other)), None)
+            if len(problems) >= _MOST_CLASHES:
+                return problems
+            holder = next((name for name, other in taken.get(port.port, ()) if port.clashes(other)), None)
             if holder is not None:
                 problems.append(Problem("host-port-taken", f"{where}.config.ports", f"host port {port} is asked for by {holder} too"))
-            other = next((one for one, held in elsewhere if port.clashes(held)), None)
+            other = next((one for one, held in elsewhere.get(port.port, ()) if port.clashes(held)), None)
             if other is not None:
                 problems.append(
                     Problem(
@@ -229,8 +237,7 @@ def clashes(stack: Sequence[ContainerSpec], seen: Sequence[Observed], *, prefix:
                         f"host port {port} is held by {other.name} under {other.prefix}",
                     )
                 )
-            own.append((want.name, port))
-        taken += own
+            taken.setdefault(port.port, []).append((want.name, port))
     return problems
 
 

@@ -131,6 +131,15 @@ def test_a_range_of_ports_counts_as_each_of_them() -> None:
     assert [one.code for one in clashes(stack, [], prefix="shop")] == ["host-port-taken"]
 
 
+def test_thousands_of_ports_are_compared_in_no_time() -> None:
+    many = [{"first": first, "last": first + 15_999} for first in (1, 20_001)]
+    spans = [{"container": one, "host": one} for one in many]
+    began = clock.monotonic()
+    assert not clashes([spec("a", port_ranges=spans[:1]), spec("b", port_ranges=spans[1:])], [], prefix="shop")
+    assert 0 < len(clashes([spec("a", port_ranges=spans[:1])] * 20, [], prefix="shop")) <= 200
+    assert clock.monotonic() - began < 5
+
+
 @pytest.mark.parametrize(("prefix", "state", "clash"), [("other", "running", True), ("shop", "running", False), ("other", "exited", False)])
 def test_a_port_held_at_another_place_is_taken(prefix: str, state: str, clash: bool) -> None:
     held = Observed(prefix=prefix, name="x", container_id="c", image="i", state=state, ports=(HostPort(8080, "tcp", "0.0.0.0"),))
