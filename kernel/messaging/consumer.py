@@ -62,7 +62,16 @@ class Consumer:
     """Consumes one queue in one thread until `stop`. `run` returns only then; every fault of the broker is healed inside."""
 
     def __init__(
-        self, url: str, queue: str, handle: Handle, *, name: str, read: Read = read_plain, prefetch: int = 200, park: bool = True
+        self,
+        url: str,
+        queue: str,
+        handle: Handle,
+        *,
+        name: str,
+        read: Read = read_plain,
+        prefetch: int = 200,
+        park: bool = True,
+        patience_seconds: float = _INFRASTRUCTURE_PATIENCE_SECONDS,
     ) -> None:
         self._url = url
         self._queue = queue
@@ -70,6 +79,7 @@ class Consumer:
         self._read = read
         self._name = name
         self._prefetch = prefetch
+        self._patience = patience_seconds
         self._stopping = threading.Event()
         self._outbound = Publisher(url, f"{name} retry") if park else None
         self._buffer: list[Delivery] = []
@@ -159,7 +169,7 @@ class Consumer:
         channel.basic_ack(batch[-1].tag, multiple=True)
 
     def _handle_patiently(self, connection: pika.BlockingConnection, batch: list[Received]) -> Mapping[int, Exception]:
-        deadline = clock.monotonic() + _INFRASTRUCTURE_PATIENCE_SECONDS
+        deadline = clock.monotonic() + self._patience
         backoff = Backoff(longest_seconds=10.0)
         while True:
             try:
@@ -169,12 +179,23 @@ class Consumer:
                     return dict.fromkeys(range(len(batch)), error)
                 log.warning("handler is unavailable, holding the batch", queue=self._queue, error=str(error))
                 connection.sleep(backoff.next_seconds())
-            except Exception as error:  # the message loop: a handler's defect parks its messages, the queue goes on
-                log.exception("handler failed", queue=self._queue)
-                return dict.fromkeys(range(len(batch)), error)
+            except Exception as error:  # the message loop: a handler's defect parks the message that shows it, the queue goes on
+                log.exception("handler failed", queue=self._queue, messages=len(batch))
+                if len(batch) == 1:
+                    return {0: error}
+                return self._handle_each(connection, batch)
+
+    def _handle_each(self, connection: pika.BlockingConnection, batch: list[Received]) -> Mapping[int, Exception]:
+        errors: dict[int, Exception] = {}
+        for index, received in enumerate(batch):
+            for error in self._handle_patiently(connection, [received]).values():
+                errors[index] = error
+        return errors
 
     def _set_aside(self, failures: list[tuple[Delivery, Exception]]) -> None:
         if self._outbound is None:
+            if any(isinstance(error, Unavailable) for _, error in failures):
+                raise OSError("a message could not be handled yet; it will be delivered again")
             for delivery, error in failures:
                 log.error("message dropped", queue=self._queue, message_id=delivery.message_id, error=str(error))
             return

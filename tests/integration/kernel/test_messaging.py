@@ -171,6 +171,38 @@ def test_a_handlers_error_parks_only_its_own_message(publisher: Publisher, broke
     assert headers["x-fairlead-reason"] == "no-good: never"
 
 
+def test_a_defect_parks_the_message_that_shows_it_and_not_its_neighbours(publisher: Publisher, broker: TestBroker) -> None:
+    def stumble(name: str, _attempts: int) -> None:
+        if name == "bad":
+            raise AttributeError(name)
+
+    handler = Recorder(stumble)
+    publisher.publish([outgoing(name) for name in ("a", "bad", "b")])
+    with consuming(broker, handler):
+        eventually(lambda: set(handler.seen) == {"a", "b"})
+        _body, headers = parked(broker)
+    assert headers["x-fairlead-reason"] == "AttributeError('bad')"
+    assert take_parked(broker) is None
+
+
+def test_a_consumer_that_parks_nothing_drops_nothing_that_is_only_unavailable(publisher: Publisher, broker: TestBroker) -> None:
+    tries: list[int] = []
+
+    def handle(batch: Sequence[Received]) -> Mapping[int, Exception]:
+        tries.append(len(batch))
+        if len(tries) < 3:
+            raise Unavailable("the disk is full")
+        return {}
+
+    consumer = Consumer(broker.core_url("audit"), QUEUE, handle, name="test", park=False, patience_seconds=0)
+    thread = threading.Thread(target=consumer.run)
+    thread.start()
+    publisher.publish([outgoing("kept")])
+    eventually(lambda: tries == [1, 1, 1], seconds=30)
+    consumer.stop()
+    thread.join(20)
+
+
 def test_what_is_unavailable_is_tried_again_later_while_others_go_on(publisher: Publisher, broker: TestBroker) -> None:
     handler = Recorder(lambda name, attempts: Unavailable("not yet") if name == "early" and attempts < 2 else None)
     with consuming(broker, handler):
