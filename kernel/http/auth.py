@@ -24,6 +24,8 @@ INTERNAL_AUDIENCE = "fairlead-internal"
 ALGORITHM = "Ed25519"
 LEEWAY_SECONDS = 30
 _PAUSE_SECONDS = 5.0
+# What a token that is none raises when it is read; the last for JSON that is nested without end.
+_UNREADABLE = (JoseError, ValueError, RecursionError)
 
 View = TypeVar("View", bound=Callable[..., Any])  # Flask views return many kinds
 
@@ -52,11 +54,11 @@ class TokenVerifier:
         try:
             keys = self._key_set(None)
             return self._claims(token, keys)
-        except (JoseError, ValueError) as first:
+        except _UNREADABLE as first:
             if not self._knows(token):
                 try:
                     return self._claims(token, self._key_set(_key_id(token)))
-                except (JoseError, ValueError) as error:
+                except _UNREADABLE as error:
                     raise Unauthenticated from error
             raise Unauthenticated from first
 
@@ -104,7 +106,7 @@ def _key_id(token: str) -> str:
     try:
         head = token.split(".", 1)[0]
         return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))).get("kid"))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""
 
 

@@ -109,7 +109,7 @@ class Signer:
         try:
             claims = jwt.decode(token, known.public, algorithms=[ALGORITHM]).claims
             _rules(audience).validate(claims)
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, RecursionError) as error:
             raise Unauthenticated from error
         return dict(claims)
 
@@ -207,5 +207,5 @@ def _key_id(token: str) -> str:
     try:
         head = token.split(".", 1)[0]
         return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))).get("kid"))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""

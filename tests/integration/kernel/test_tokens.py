@@ -80,6 +80,11 @@ def test_clocks_may_differ_by_a_little(keys: Keys, verifier: TokenVerifier) -> N
     assert verifier.verify(keys.sign(keys.claims() | {"exp": seconds_from_now(-10)}))
 
 
+def test_a_token_whose_head_is_nested_without_end_is_refused(verifier: TokenVerifier) -> None:
+    with pytest.raises(Unauthenticated):
+        verifier.verify(f"{base64.urlsafe_b64encode(b'[' * 2901).decode()}.e30.x")
+
+
 def test_a_token_that_says_it_needs_no_signature_is_refused(keys: Keys, verifier: TokenVerifier) -> None:
     for algorithm in ("none", "None", "NONE"):
         token = f"{encoded({'alg': algorithm, 'kid': 'k1'})}.{encoded(keys.claims())}."

@@ -78,6 +78,13 @@ def test_forged_tokens_are_refused(identity: Identity) -> None:
         problem(ann.using(token).get("/api/v1/me"), 401, "unauthenticated")
 
 
+def test_a_token_whose_head_is_nested_without_end_is_refused(identity: Identity) -> None:
+    token = f"{base64.urlsafe_b64encode(b'[' * 2901).decode()}.e30.x"
+    for read in (identity.parts.signer.read_access_token, identity.parts.signer.verify):
+        with pytest.raises(Unauthenticated):
+            read(token)
+
+
 def test_a_token_without_an_end_is_refused(identity: Identity) -> None:
     identity.person()
     key = identity.parts.signer._present()
