@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from kernel.db import Database
 from kernel.errors import FairleadError, Unavailable
 from kernel.messaging.consumer import Received
+from kernel.metrics import MESSAGES_HANDLED
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +52,13 @@ class InboxHandler:
         """The errors by index. Raises Unavailable when the database is away."""
         try:
             self._transact(batch)
+            MESSAGES_HANDLED.labels(self._consumer, "done").inc(len(batch))
             return {}
         except (FairleadError, DBAPIError, LookupError, ValueError, TypeError) as error:
             if isinstance(error, Unavailable) and error.code == "database-unavailable":
                 raise
             if len(batch) == 1:
+                MESSAGES_HANDLED.labels(self._consumer, "failed").inc()
                 return {0: error}
         errors: dict[int, Exception] = {}
         for index, received in enumerate(batch):

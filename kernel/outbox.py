@@ -21,6 +21,7 @@ from kernel.messaging import topology
 from kernel.messaging.connection import Backoff
 from kernel.messaging.marker import was_wiped
 from kernel.messaging.publisher import Confirm, Outgoing, Publisher
+from kernel.metrics import OUTBOX_RELAYED, OUTBOX_WAITING
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +140,8 @@ class Relay:
             self._delay(connection, refused)
         if sent:
             connection.execute("UPDATE outbox SET sent_at = now(), not_before = NULL, last_error = NULL WHERE id = ANY(%s)", (sent,))
+        OUTBOX_RELAYED.inc(len(sent))
+        OUTBOX_WAITING.set(len(rows) - len(sent))
         return len(sent)
 
     def _delay(self, connection: psycopg.Connection[tuple[object, ...]], rows: Sequence[_Row]) -> None:

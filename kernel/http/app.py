@@ -14,7 +14,7 @@ from flask_smorest import Api, Blueprint
 from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from kernel import clock, telemetry
+from kernel import clock, metrics, telemetry
 from kernel.db import Database
 from kernel.errors import FairleadError, Unavailable
 from kernel.http import idempotency, problems
@@ -133,6 +133,10 @@ def _log_request(response: Response) -> None:
     rule = request.url_rule.rule if request.url_rule else "unknown"
     if rule in ("/healthz", "/readyz", "/metrics"):
         return
+    seconds = clock.monotonic() - g.get("began", clock.monotonic())
+    # A client may send any word as a method: only those of our routes become labels.
+    method = request.method if request.url_rule else "other"
+    metrics.REQUEST_SECONDS.labels(method, rule, str(response.status_code)).observe(seconds)
     who: Principal | None = g.get("principal")
     log.info(
         "request",
@@ -140,7 +144,7 @@ def _log_request(response: Response) -> None:
         route=rule,
         status=response.status_code,
         code=g.get("problem_code"),
-        milliseconds=round((clock.monotonic() - g.get("began", clock.monotonic())) * 1000, 1),
+        milliseconds=round(seconds * 1000, 1),
         actor=who.actor if who else None,
         team=str(who.team_id) if who and who.team_id else None,
     )
@@ -187,7 +191,7 @@ def _add_own_routes(app: Flask, api: Api, service: HttpService) -> None:
 
     @app.get("/metrics")
     @public("not proxied by the gateway; counts without names")
-    def metrics() -> Response:
+    def show_metrics() -> Response:
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
         return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
