@@ -31,6 +31,7 @@ class Policy:
     allow_docker_socket: bool = False
     host_network: bool = False
     capabilities_add: tuple[str, ...] = ()
+    logging_drivers: tuple[str, ...] = ("json-file", "local", "journald", "none")
     allowed_registries: tuple[str, ...] = ("*",)
     digest_required: bool = False
     max_memory_mb: int | None = None
@@ -110,6 +111,10 @@ def _check_config(policy: Policy, config: Config) -> list[tuple[str, str]]:
     for name in (config.get("capabilities") or {}).get("add") or []:
         if _plain(name) not in allowed:
             broken.append(("capabilities_add", name))
+    # Others speak to addresses and read files of the host, which a container's options name.
+    driver = (config.get("logging") or {}).get("driver")
+    if driver is not None and driver not in policy.logging_drivers:
+        broken.append(("logging_drivers", driver))
     wanted = config.get("resources") or {}
     ceilings = policy.ceilings
     limits = (

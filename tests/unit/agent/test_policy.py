@@ -145,6 +145,14 @@ def test_capabilities_are_compared_without_their_prefix() -> None:
     allowed(policy, container(capabilities={"add": ["NET_ADMIN"]}), container(capabilities={"add": ["CAP_NET_ADMIN"], "drop": ["ALL"]}))
 
 
+def test_output_goes_only_where_the_machines_owner_allows() -> None:
+    remote = container(logging={"driver": "syslog", "options": {"syslog-address": "unix:///run/other.sock"}})
+    with pytest.raises(Refused, match=r"logging_drivers \(web: syslog\)"):
+        allowed(Policy(), remote)
+    allowed(Policy(), container(logging={"driver": "json-file", "options": {"max-size": "10m"}}), container())
+    allowed(Policy(logging_drivers=("syslog",)), remote)
+
+
 def test_limits_above_the_ceilings_are_refused() -> None:
     policy = Policy(max_memory_mb=64, max_cpus=1.0, max_pids=10)
     allowed(policy, container(resources={"memory_bytes": 64 << 20, "cpus": 1.0, "pids": 10}))
