@@ -282,6 +282,7 @@ class SecretsSchema(Schema):
     """Clients that seal by themselves need the node's key, and team, node and name inside the box."""
 
     items = fields.List(fields.Nested(SecretStateSchema), required=True)
+    next_cursor = fields.String(dump_default=None, allow_none=True, metadata={"description": "always null: the list is whole"})
     seal_key = fields.String(allow_none=True)
     node_id = fields.UUID(required=True)
     team_id = fields.UUID(required=True)

@@ -28,6 +28,7 @@ from services.deployer.usecases.catalog import Catalog, Pin, PinRequest
 from services.deployer.usecases.prepare import pin_request
 
 SEAL_OVERHEAD_BYTES = 48
+MOST_SECRETS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,8 @@ def set_secrets(
             # What was changed is no rollback any more: the next start resolves everything anew.
             deployment.successful_attempt_id = None
         session.flush()
+        if len(secrets_of(session, deployment.id)) > MOST_SECRETS:
+            raise Conflict("too-many-secrets", f"A deployment may have {MOST_SECRETS} secrets. Take away those that are not used.")
         _announce(session, who, deployment, secrets)
     return read_secrets(db, catalog, who, deployment_id)
 

@@ -39,7 +39,7 @@ def test_a_value_is_sealed_to_the_node_and_stands_nowhere_in_plain(world: World)
         ("KEY", True, True, True),
         ("OPTIONAL", False, False, False),
     ]
-    assert shown["seal_key"] == signing.to_text(world.node_key.public_key)
+    assert (shown["seal_key"], shown["next_cursor"]) == (signing.to_text(world.node_key.public_key), None)
     world.start(made)
     assert CANARY not in everything(world)
     assert CANARY not in str(world.me.call("GET", where))
@@ -65,6 +65,15 @@ def test_a_null_takes_one_away_and_the_others_stay(world: World) -> None:
     world.me.call("PUT", where, {"KEY": {"value": "a"}, "OPTIONAL": {"value": "b"}})
     shown = world.me.call("PUT", where, {"OPTIONAL": None})
     assert {one["name"]: one["set"] for one in shown["items"]} == {"KEY": True, "OPTIONAL": False}
+
+
+def test_a_deployment_has_so_many_secrets_and_no_more(world: World) -> None:
+    where = f"/deployments/{world.deploy(world.catalog.add(API))['id']}/secrets"
+    for block in range(4):
+        world.me.call("PUT", where, {f"A{block}_{number}": {"value": "x"} for number in range(128)})
+    refused = world.me.call("PUT", where, {"ONE_MORE": {"value": "x"}}, status=409)
+    assert refused["code"] == "too-many-secrets"
+    assert len(world.me.call("PUT", where, {"A0_0": None, "ONE_MORE": {"value": "x"}})["items"]) == 512 + 2
 
 
 def test_wrong_secrets_are_named_and_their_values_are_not_repeated(world: World) -> None:
