@@ -9,13 +9,17 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from agent.docker import Engine
 from agent.identity import Node, write_private
 from agent.link import Link
 from agent.messages.commands import Commands
 from agent.messages.reports import VERSION, Reports
 from kernel import clock
-from kernel.errors import FairleadError
+from kernel.errors import FairleadError, Unavailable
+
+log = structlog.get_logger(__name__)
 
 
 def facts(engine: Engine) -> dict[str, Any]:  # Any: text and numbers
@@ -49,8 +53,11 @@ class Heartbeat:
         self.engine = "ok"
 
     def beat(self) -> None:
-        """Send a sign of life."""
-        self._link.beat(self._reports.heartbeat(self.engine))
+        """Send a sign of life. A full disk must not end the agent: what it works on is to end as well as it can."""
+        try:
+            self._link.beat(self._reports.heartbeat(self.engine))
+        except Unavailable as error:
+            log.warning("no heartbeat", error=error.detail)
 
     def write_state(self, *, every_seconds: float = 5.0) -> None:
         """Write the state file when it has changed or is old."""
@@ -67,4 +74,7 @@ class Heartbeat:
         if state == self._written and clock.monotonic() - self._written_at < every_seconds:
             return
         self._written, self._written_at = state, clock.monotonic()
-        write_private(self._state_path, json.dumps(state | {"at": clock.rfc3339(clock.now())}), mode=0o644, is_durable=False)
+        try:
+            write_private(self._state_path, json.dumps(state | {"at": clock.rfc3339(clock.now())}), mode=0o644, is_durable=False)
+        except OSError as error:
+            log.warning("the state file cannot be written", error=str(error))

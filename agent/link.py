@@ -142,6 +142,9 @@ class Link:
         while not self._stopping.is_set():
             try:
                 is_done = self._send_some()
+                if clock.monotonic() - pruned_at > _PRUNE_EVERY_SECONDS:
+                    pruned_at = clock.monotonic()
+                    self._journal.prune()
             except Unavailable as error:
                 self._is_sending = False
                 if "NOT_FOUND" in error.detail:
@@ -156,9 +159,6 @@ class Link:
                 self._rest()
             else:
                 self._stopping.wait(backoff.next_seconds())
-            if clock.monotonic() - pruned_at > _PRUNE_EVERY_SECONDS:
-                pruned_at = clock.monotonic()
-                self._journal.prune()
         self._publisher.close()
 
     def _rest(self) -> None:

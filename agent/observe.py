@@ -17,7 +17,7 @@ from agent.plan import Seen
 from kernel import clock
 from kernel.contracts.agent import ContainersObserved, ObservedContainer
 from kernel.contracts.spec import LABEL_ATTEMPT, LABEL_DEPLOYMENT, LABEL_NODE, LABEL_PREFIX, LABEL_SPEC
-from kernel.errors import FairleadError
+from kernel.errors import FairleadError, Unavailable
 from kernel.messaging.connection import Backoff
 
 log = structlog.get_logger(__name__)
@@ -102,11 +102,19 @@ class Observer:
         is_old = clock.monotonic() - self._reported_at >= _FULL_EVERY_SECONDS or self._reported_at == 0.0
         # With the engine away nothing is known of the containers: the heartbeat says so, an empty list would be a lie.
         if data.engine == "ok" and (is_old or data != self._last):
-            self._last = data
-            self._reported_at = clock.monotonic()
-            self._reports.queue(self._reports.make(data))
+            self._queue(data)
         elif data.engine != "ok":
             self._stopping.wait(1.0)
+
+    def _queue(self, data: ContainersObserved) -> None:
+        try:
+            self._reports.queue(self._reports.make(data))
+        except Unavailable as error:
+            log.warning("what was observed cannot be kept", error=error.detail)
+            self._stopping.wait(1.0)
+            return
+        self._last = data
+        self._reported_at = clock.monotonic()
 
     def _look(self) -> list[ObservedContainer]:
         found = []

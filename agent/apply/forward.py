@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -177,7 +178,11 @@ def local_of(attempt: Attempt, spec: ContainerSpec) -> containers.Local:
     directory = directory_of(
         attempt.parts.secrets_path, prefix=attempt.order.prefix, container=spec.name, generation=attempt.work.generation
     )
-    local = write_for(directory, spec, attempt.opened[spec.name])
+    try:
+        local = write_for(directory, spec, attempt.opened[spec.name])
+    except OSError as error:
+        code = "disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "files-not-written"
+        raise Conflict(code, f"The secrets and files of {spec.name} cannot be written on the node: {error.strerror}.") from error
     return replace(local, host_paths=attempt.host_paths, ceilings=attempt.parts.policy().ceilings)
 
 
