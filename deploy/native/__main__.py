@@ -1,4 +1,4 @@
-"""`python -m deploy.native up|down|status|logs|migrate|reset`."""
+"""`python -m deploy.native up|down|status|logs|migrate|parked|reset`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _ABOUT = {
     "status": "show each program, its memory, and whether the stack is ready",
     "logs": "follow the logs, or those of one part",
     "migrate": "bring the databases to the newest shape",
+    "parked": "list, show, retry or drop messages that could not be handled: parked list; parked show audit.inbox",
     "reset": "down, and remove all data, deployed containers included",
 }
-_NEED_ROOT = {"up", "down", "status", "migrate", "reset"}
+_NEED_ROOT = {"up", "down", "status", "migrate", "reset", "parked"}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -31,6 +32,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         command = verbs.add_parser(verb, help=about, description=about)
         if verb == "logs":
             command.add_argument("part", nargs="?", help="postgres, gateway, deployer-worker, …")
+        if verb == "parked":
+            command.add_argument("words", nargs="+", help="list | show QUEUE | retry QUEUE [ID …] | drop QUEUE ID …")
     return parser.parse_args(arguments)
 
 
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
             _become_root(arguments)
         if asked.verb == "status":
             return operator.status()
+        if asked.verb == "parked":
+            return operator.parked(asked.words)
         if asked.verb == "logs":
             operator.logs(asked.part)
         else:

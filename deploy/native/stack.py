@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -25,6 +25,7 @@ from deploy.native.processes import raise_open_file_limit, wait_until
 from deploy.native.programs import Stack
 from deploy.native.report import Report, table
 from deploy.native.supervisor import SERVERS, SERVICES, Program, Supervisor
+from kernel.messaging import parked
 
 READY_SECONDS = 60
 PATIENCE_SECONDS = 8  # with a program that ends again and again
@@ -254,6 +255,16 @@ class Operator:
             known = ", ".join(path.stem for path in sorted(self.layout.logs.glob("*.log"))) or "none yet"
             raise StackError("logs", f"there is no log {part or ''}; there are: {known}")
         os.execvp("tail", ["tail", "-n", "40", "-F", *map(str, files)])  # noqa: S606 - becomes tail
+
+    def parked(self, words: Sequence[str]) -> int:
+        """Looks after parked messages, as the service whose queue it is."""
+        stack = self._load()
+
+        def url_of(queue: str) -> str:
+            service, _, kind = queue.partition(".")
+            return stack.broker_url(service, "agents" if kind == "reports" else "core")
+
+        return parked.main(words, url_of)
 
     def migrate(self) -> None:
         """Brings the databases to the newest shape, whether the stack runs or not."""

@@ -20,9 +20,9 @@ from kernel.messaging.publisher import Confirm, Outgoing, Publisher
 
 log = structlog.get_logger(__name__)
 
-_ATTEMPTS = "x-fairlead-attempts"
-_USER = "x-fairlead-user"
-_REASON = "x-fairlead-reason"
+ATTEMPTS_HEADER = "x-fairlead-attempts"
+USER_HEADER = "x-fairlead-user"
+REASON_HEADER = "x-fairlead-reason"
 _INFRASTRUCTURE_PATIENCE_SECONDS = 120.0
 
 
@@ -139,8 +139,8 @@ class Consumer:
         user = properties.user_id
         if method.exchange == "":
             # Only the broker itself and services can reach a queue through the default exchange: a message of ours that waited.
-            user = headers.get(_USER)
-        attempts = headers.get(_ATTEMPTS, 0)
+            user = headers.get(USER_HEADER)
+        attempts = headers.get(ATTEMPTS_HEADER, 0)
         self._buffer.append(
             Delivery(
                 body=body,
@@ -213,8 +213,8 @@ class Consumer:
         reason = str(error) if isinstance(error, FairleadError) else repr(error)
         fate = "waits" if again else "parked"
         log.warning("message set aside", queue=self._queue, message_id=delivery.message_id, fate=fate, attempts=attempts, reason=reason)
-        headers = {_ATTEMPTS: attempts, _REASON: reason[:1000]}
+        headers = {ATTEMPTS_HEADER: attempts, REASON_HEADER: reason[:1000]}
         if delivery.user_id:
-            headers[_USER] = delivery.user_id
+            headers[USER_HEADER] = delivery.user_id
         exchange = topology.retry_exchange(topology.retry_delay(attempts)) if again else topology.DEAD_LETTERS
         return Outgoing(exchange, self._queue, delivery.body, delivery.message_id or str(clock.new_id()), headers=headers)

@@ -104,12 +104,14 @@ def _policy(vhost: str, name: str, pattern: str, definition: Definition) -> Defi
 
 
 QUORUM: Definition = {"x-queue-type": "quorum"}
+# RabbitMQ 4 drops a message that came back 20 times; a parked one comes back each time that somebody looks at it.
+KEPT: Definition = {"x-delivery-limit": 1_000_000}
 
 
 def _shared(vhost: str, queue: str) -> tuple[list[Definition], list[Definition]]:
     """A shared quorum queue with its parked queue and their binding."""
     letters = {"x-dead-letter-exchange": DEAD_LETTERS, "x-dead-letter-routing-key": queue}
-    queues = [_queue(vhost, queue, QUORUM | letters), _queue(vhost, parked_queue(queue), QUORUM)]
+    queues = [_queue(vhost, queue, QUORUM | letters), _queue(vhost, parked_queue(queue), QUORUM | KEPT)]
     return queues, [_binding(vhost, DEAD_LETTERS, parked_queue(queue), queue)]
 
 
