@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.catalog.compose.document import Json
-from services.catalog.compose.values import Config, items, mapping, size_bytes, text, truth, whole, wrong
+from services.catalog.compose.values import SIZE, Config, items, mapping, size_bytes, text, truth, whole, wrong
 
 _MODES_WITHOUT_MEANING = {"rw", "z", "Z", "cached", "delegated", "consistent", "nocopy", ""}
 
@@ -32,8 +32,8 @@ class Sources:
 
     def volume_name(self, name: str) -> str:
         """As Docker knows it: the volume's own name where one is given."""
-        given = mapping(self.volumes.get(name), f"volumes.{name}").get("name")
-        return text(given, f"volumes.{name}.name") if given else name
+        given = mapping(self.volumes.get(name)).get("name")
+        return text(given) if given else name
 
     def file(self, path: str) -> str | None:
         """The content of a file, by its path with or without `./`."""
@@ -44,25 +44,25 @@ class Sources:
 def read_mounts(service: Mapping[str, Json], name: str, sources: Sources) -> Mounts:
     """The volumes and files of a service. Raises Invalid."""
     found = Mounts()
-    for index, item in enumerate(items(service.get("volumes"), f"services.{name}.volumes")):
+    for index, item in enumerate(items(service.get("volumes"))):
         path = f"services.{name}.volumes.{index}"
         if isinstance(item, dict):
             _long(item, path, name, sources, found)
         else:
-            _short(text(item, path), path, name, sources, found)
-    for index, item in enumerate(items(service.get("tmpfs"), f"services.{name}.tmpfs")):
-        target, _, options = text(item, f"services.{name}.tmpfs.{index}").partition(":")
+            _short(text(item), path, name, sources, found)
+    for index, item in enumerate(items(service.get("tmpfs"))):
+        target, _, options = text(item).partition(":")
         size = re.search(r"(?:^|,)size=([^,]+)", options)
         entry: Config = {"path": target, "type": "tmpfs"}
-        found.volumes.append(entry | ({"size_bytes": size_bytes(size[1], f"services.{name}.tmpfs.{index}")} if size else {}))
+        if size and not SIZE.match(size[1]):
+            wrong(f"services.{name}.tmpfs.{index}", "must have a size such as 512m")
+        found.volumes.append(entry | ({"size_bytes": size_bytes(size[1])} if size else {}))
     _configs(service, name, sources, found)
     return found
 
 
 def _short(raw: str, path: str, service: str, sources: Sources, found: Mounts) -> None:
     parts = raw.split(":")
-    if len(parts) > 3 or not all(parts[:2]):
-        wrong(path, "must be source:target[:mode]")
     if len(parts) == 1:
         _anonymous(parts[0], path, service, found)
         return
@@ -96,14 +96,12 @@ def _anonymous(target: str, path: str, service: str, found: Mounts) -> None:
 
 
 def _long(item: Mapping[str, Json], path: str, service: str, sources: Sources, found: Mounts) -> None:
-    kind = text(item.get("type") or "volume", f"{path}.type")
-    if "target" not in item:
-        wrong(f"{path}.target", "is needed")
-    entry: Config = {"path": text(item["target"], f"{path}.target"), "read_only": truth(item.get("read_only", False), f"{path}.read_only")}
-    source = text(item["source"], f"{path}.source") if item.get("source") else None
+    kind = text(item.get("type") or "volume")
+    entry: Config = {"path": text(item["target"]), "read_only": truth(item.get("read_only", False))}
+    source = text(item["source"]) if item.get("source") else None
     if kind == "tmpfs":
-        options = mapping(item.get("tmpfs"), f"{path}.tmpfs")
-        size = {"size_bytes": size_bytes(options["size"], f"{path}.tmpfs.size")} if "size" in options else {}
+        options = mapping(item.get("tmpfs"))
+        size = {"size_bytes": size_bytes(options["size"])} if "size" in options else {}
         found.volumes.append({"path": entry["path"], "type": "tmpfs"} | size)
     elif kind not in ("volume", "bind"):
         found.skipped.append((path, f"mounts of type {kind} have no counterpart"))
@@ -116,19 +114,19 @@ def _long(item: Mapping[str, Json], path: str, service: str, sources: Sources, f
 
 
 def _configs(service: Mapping[str, Json], name: str, sources: Sources, found: Mounts) -> None:
-    for index, item in enumerate(items(service.get("configs"), f"services.{name}.configs")):
+    for index, item in enumerate(items(service.get("configs"))):
         path = f"services.{name}.configs.{index}"
-        wanted = item if isinstance(item, dict) else {"source": text(item, path)}
-        source = text(wanted.get("source", ""), f"{path}.source")
-        top = mapping(sources.configs.get(source), f"configs.{source}")
-        content = text(top["content"], f"configs.{source}.content") if "content" in top else None
+        wanted = item if isinstance(item, dict) else {"source": text(item)}
+        source = text(wanted["source"])
+        top = mapping(sources.configs.get(source))
+        content = text(top["content"]) if "content" in top else None
         if content is None and "file" in top:
-            content = sources.file(text(top["file"], f"configs.{source}.file"))
+            content = sources.file(text(top["file"]))
         if content is None:
             found.skipped.append((path, f"the content of {source} is not at hand: give it inline, or the file with the import"))
             continue
-        target = text(wanted.get("target") or f"/{source}", f"{path}.target")
+        target = text(wanted.get("target") or f"/{source}")
         file: Config = {"path": target if target.startswith("/") else f"/{target}", "content": content}
         if wanted.get("mode") is not None:
-            file["mode"] = f"{whole(wanted['mode'], f'{path}.mode') & 0o777:04o}"
+            file["mode"] = f"{whole(wanted['mode']) & 0o777:04o}"
         found.files.append(file)

@@ -11,6 +11,8 @@ from services.catalog.compose import values
 from services.catalog.compose.document import Json, load
 from services.catalog.compose.interpolation import Interpolation
 from services.catalog.compose.mounts import Sources
+from services.catalog.compose.names import check_names
+from services.catalog.compose.schema import check
 from services.catalog.compose.services import Reader
 from services.catalog.domain.references import container_name
 
@@ -57,10 +59,10 @@ def import_compose(compose: str, options: ImportOptions, *, field: str = "compos
     raw = load(compose, field=field)
     interpolation = Interpolation(options.variables)
     document = interpolation.apply(raw, "")
-    services = _extended(values.mapping(document.get("services"), "services"))
-    if not services:
-        raise Invalid([FieldError("services", "must name at least one service")])
-    sources = Sources(values.mapping(document.get("volumes"), "volumes"), values.mapping(document.get("configs"), "configs"), options.files)
+    check(document)
+    services = _extended(document["services"])
+    check_names(document | {"services": services})
+    sources = Sources(values.mapping(document.get("volumes")), values.mapping(document.get("configs")), options.files)
     result = Imported([], [Note("variables", f"{name} has no value and is taken as empty") for name in sorted(interpolation.missing)], [])
     _note_top(document, result)
     wrong: list[FieldError] = []
@@ -77,7 +79,7 @@ def import_compose(compose: str, options: ImportOptions, *, field: str = "compos
 def _take(
     name: str, service: Mapping[str, Json], document: Mapping[str, Json], sources: Sources, options: ImportOptions, result: Imported
 ) -> None:
-    profiles = [values.text(one, f"services.{name}.profiles") for one in values.items(service.get("profiles"), f"services.{name}.profiles")]
+    profiles = [values.text(one) for one in values.items(service.get("profiles"))]
     if profiles and not set(profiles) & set(options.profiles) and "*" not in options.profiles:
         result.skipped.append(Note(f"services.{name}", f"belongs to the profile {' or '.join(profiles)}, which was not asked for"))
         return
@@ -86,16 +88,16 @@ def _take(
         result.skipped.append(Note(f"services.{name}", reason))
         return
     own_name = container_name(name)
-    networks = values.mapping(document.get("networks"), "networks")
+    networks = values.mapping(document.get("networks"))
     reader = Reader(name, service, sources, options.variables, networks)
     config = {"name": own_name} | reader.read()
     if own_name != name:
         result.changed.append(Note(f"services.{name}", f"is called {own_name}"))
     # What Compose has no words for, as our own export writes it.
-    for key, own in values.mapping(service.get("x-fairlead"), f"services.{name}.x-fairlead").items():
+    for key, own in values.mapping(service.get("x-fairlead")).items():
         config[key] = own
     checked = parse_config({key: value for key, value in config.items() if value is not None}, field=f"services.{name}")
-    result.services.append(Service(name, values.text(service["image"], f"services.{name}.image"), checked))
+    result.services.append(Service(name, values.text(service["image"]), checked))
     result.changed.extend(Note(*one) for one in reader.changed)
     result.skipped.extend(Note(*one) for one in reader.skipped)
 
@@ -104,11 +106,11 @@ def _note_top(document: Mapping[str, Json], result: Imported) -> None:
     for key in document:
         if key not in _TOP and not key.startswith("x-"):
             result.skipped.append(Note(key, "has no counterpart in a version"))
-    for name, volume in values.mapping(document.get("volumes"), "volumes").items():
-        for option in set(values.mapping(volume, f"volumes.{name}")) - {"name", "external"}:
+    for name, volume in values.mapping(document.get("volumes")).items():
+        for option in set(values.mapping(volume)) - {"name", "external"}:
             result.skipped.append(Note(f"volumes.{name}.{option}", "volumes are made with the driver of the node"))
-    for name, network in values.mapping(document.get("networks"), "networks").items():
-        for option in set(values.mapping(network, f"networks.{name}")) - {"name", "external"}:
+    for name, network in values.mapping(document.get("networks")).items():
+        for option in set(values.mapping(network)) - {"name", "external"}:
             result.skipped.append(Note(f"networks.{name}.{option}", "networks are made as the node makes them"))
 
 
@@ -121,11 +123,11 @@ def _extended(services: Mapping[str, Json]) -> dict[str, dict[str, Json]]:
             return done[name]
         if name in trail:
             values.wrong(f"services.{name}.extends", "goes round in a circle")
-        service = dict(values.mapping(services[name], f"services.{name}"))
+        service = dict(values.mapping(services[name]))
         base = service.pop("extends", None)
         if base is not None:
             wanted = base if isinstance(base, dict) else {"service": base}
-            other = values.text(wanted.get("service", ""), f"services.{name}.extends")
+            other = values.text(wanted.get("service", ""))
             if wanted.get("file") or other not in services:
                 values.wrong(f"services.{name}.extends", "must name a service of this file")
             inherited = {key: value for key, value in resolve(other, (*trail, name)).items() if key not in ("depends_on", "profiles")}
@@ -157,7 +159,7 @@ def _in_order(services: Mapping[str, Mapping[str, Json]]) -> list[str]:
         if name in visiting:
             values.wrong(f"services.{name}.depends_on", "goes round in a circle")
         visiting.add(name)
-        for other in _dependencies(services[name], name):
+        for other in _dependencies(services[name]):
             if other in services:
                 visit(other)
         visiting.discard(name)
@@ -168,9 +170,8 @@ def _in_order(services: Mapping[str, Mapping[str, Json]]) -> list[str]:
     return ordered
 
 
-def _dependencies(service: Mapping[str, Json], name: str) -> list[str]:
-    path = f"services.{name}.depends_on"
+def _dependencies(service: Mapping[str, Json]) -> list[str]:
     wanted = service.get("depends_on")
     if isinstance(wanted, dict):
         return list(wanted)
-    return [values.text(one, path) for one in values.items(wanted, path)]
+    return [values.text(one) for one in values.items(wanted)]

@@ -14,7 +14,6 @@ from services.catalog.compose.interpolation import parse_env_file
 from services.catalog.compose.mounts import Sources, read_mounts
 from services.catalog.compose.values import Config
 
-_RESTART = {"no": "no", "always": "always", "unless-stopped": "unless-stopped", "on-failure": "on-failure"}
 _CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
 # These are read elsewhere, or say nothing that a deployment could keep or lose.
 _READ_ELSEWHERE = {
@@ -61,16 +60,16 @@ class Reader:
 
     def _environment(self) -> None:
         found: dict[str, str | None] = {}
-        for index, item in enumerate(values.items(self.service.get("env_file"), self.path("env_file"))):
+        for index, item in enumerate(values.items(self.service.get("env_file"))):
             where = self.path(f"env_file.{index}")
-            wanted = item if isinstance(item, dict) else {"path": values.text(item, where)}
-            file = values.text(wanted.get("path", ""), f"{where}.path")
+            wanted = item if isinstance(item, dict) else {"path": values.text(item)}
+            file = values.text(wanted["path"])
             content = self.sources.file(file)
             if content is None:
                 self.skipped.append((where, f"the content of {file} was not given with the import"))
                 continue
             found |= parse_env_file(content, self.variables, path=file)
-        found |= values.pairs(self.service.get("environment"), self.path("environment"))
+        found |= values.pairs(self.service.get("environment"))
         for name, value in found.items():
             known = self.variables.get(name) if value is None else value
             if known is None:
@@ -82,9 +81,16 @@ class Reader:
 Read = Callable[[Reader, Json, str], None]
 
 
-def _copy(target: str, convert: Callable[[Json, str], Json]) -> Read:
+def _copy(target: str, convert: Callable[[Json], Json]) -> Read:
+    def read(reader: Reader, value: Json, _path: str) -> None:
+        reader.config[target] = convert(value)
+
+    return read
+
+
+def _words(target: str) -> Read:
     def read(reader: Reader, value: Json, path: str) -> None:
-        reader.config[target] = convert(value, path)
+        reader.config[target] = values.words(value, path)
 
     return read
 
@@ -96,13 +102,13 @@ def _ports(reader: Reader, value: Json, path: str) -> None:
 
 
 def _container_name(reader: Reader, value: Json, path: str) -> None:
-    name = values.text(value, path)
+    name = values.text(value)
     if name != reader.name:
         reader.changed.append((path, f"the container is called by its prefix and {reader.name}, not {name}"))
 
 
 def _labels(reader: Reader, value: Json, path: str) -> None:
-    labels = {name: text or "" for name, text in values.pairs(value, path).items()}
+    labels = {name: text or "" for name, text in values.pairs(value).items()}
     for name in [name for name in labels if name.startswith("dev.fairlead.")]:
         del labels[name]
         reader.skipped.append((f"{path}.{name}", "dev.fairlead. marks what Fairlead made"))
@@ -112,9 +118,9 @@ def _labels(reader: Reader, value: Json, path: str) -> None:
 
 def _networks(reader: Reader, value: Json, path: str) -> None:
     options = value if isinstance(value, dict) else {}
-    names = list(options) or [values.text(item, path) for item in values.items(value, path)]
+    names = list(options) or [values.text(item) for item in values.items(value)]
     for name, details in options.items():
-        for option in values.mapping(details, f"{path}.{name}"):
+        for option in values.mapping(details):
             reader.skipped.append((f"{path}.{name}.{option}", "has no counterpart in a deployment"))
     known = [_network_name(reader, name) for name in names if name != "default"]
     if known:
@@ -122,12 +128,12 @@ def _networks(reader: Reader, value: Json, path: str) -> None:
 
 
 def _network_name(reader: Reader, name: str) -> str:
-    given = values.mapping(reader.networks.get(name), f"networks.{name}").get("name")
-    return values.text(given, f"networks.{name}.name") if given else name
+    given = values.mapping(reader.networks.get(name)).get("name")
+    return values.text(given) if given else name
 
 
 def _network_mode(reader: Reader, value: Json, path: str) -> None:
-    mode = values.text(value, path)
+    mode = values.text(value)
     if mode in ("bridge", "host", "none"):
         reader.config["network_mode"] = mode
     else:
@@ -135,50 +141,46 @@ def _network_mode(reader: Reader, value: Json, path: str) -> None:
 
 
 def _restart(reader: Reader, value: Json, path: str) -> None:
-    policy, colon, times = values.text(value, path).partition(":")
-    if value is False:
-        policy = "no"  # `restart: no` under a YAML that takes it for a truth
-    if policy not in _RESTART:
-        values.wrong(path, "must be no, always, on-failure or unless-stopped")
-    reader.config["restart_policy"] = _RESTART[policy]
+    policy, colon, times = values.text(value).partition(":")
+    reader.config["restart_policy"] = policy
     if colon:
         reader.changed.append((path, f"it restarts without the limit of {times} times"))
 
 
 def _logging(reader: Reader, value: Json, path: str) -> None:
-    options = values.mapping(value, path)
-    settings = {name: text or "" for name, text in values.pairs(options.get("options"), f"{path}.options").items()}
-    reader.config["logging"] = {"driver": values.text(options.get("driver") or "json-file", f"{path}.driver"), "options": settings}
+    options = values.mapping(value)
+    settings = {name: text or "" for name, text in values.pairs(options.get("options")).items()}
+    reader.config["logging"] = {"driver": values.text(options.get("driver") or "json-file"), "options": settings}
 
 
 def _healthcheck(reader: Reader, value: Json, path: str) -> None:
-    check = values.mapping(value, path)
-    if values.truth(check.get("disable", False), f"{path}.disable"):
+    check = values.mapping(value)
+    if values.truth(check.get("disable", False)):
         reader.config["healthcheck"] = {"test": ["NONE"]}
         return
     if check.get("test") is None:
         reader.skipped.append((path, "changes the image's own health check without saying how to test"))
         return
     raw = check["test"]
-    test = ["CMD-SHELL", raw] if isinstance(raw, str) else values.words(raw, f"{path}.test")
+    test = ["CMD-SHELL", raw] if isinstance(raw, str) else values.words(raw, path)
     if not test or test[0] not in ("NONE", "CMD", "CMD-SHELL"):
         values.wrong(f"{path}.test", "must be a text, or a list that begins with NONE, CMD or CMD-SHELL")
     # Docker's own defaults, where the file says nothing.
     found: Config = {"test": test, "interval_seconds": 30.0, "timeout_seconds": 30.0, "retries": 3}
     for key, target in (("interval", "interval_seconds"), ("timeout", "timeout_seconds"), ("start_period", "start_period_seconds")):
         if check.get(key) is not None:
-            found[target] = values.seconds(check[key], f"{path}.{key}")
+            found[target] = values.seconds(check[key])
     if check.get("retries") is not None:
-        found["retries"] = values.whole(check["retries"], f"{path}.retries")
+        found["retries"] = values.whole(check["retries"])
     if "start_interval" in check:
         reader.skipped.append((f"{path}.start_interval", "has no counterpart in a deployment"))
     reader.config["healthcheck"] = found
 
 
 def _deploy(reader: Reader, value: Json, path: str) -> None:
-    deploy = values.mapping(value, path)
-    resources = values.mapping(deploy.get("resources"), f"{path}.resources")
-    limits = values.mapping(resources.get("limits"), f"{path}.resources.limits")
+    deploy = values.mapping(value)
+    resources = values.mapping(deploy.get("resources"))
+    limits = values.mapping(resources.get("limits"))
     for key, limit in limits.items():
         reader_of = _LIMITS.get(key)
         if reader_of is None:
@@ -188,7 +190,7 @@ def _deploy(reader: Reader, value: Json, path: str) -> None:
     if "reservations" in resources:
         reader.skipped.append((f"{path}.resources.reservations", "a node runs what is deployed to it and reserves nothing"))
     if "restart_policy" in deploy and "restart" not in reader.service:
-        condition = values.text(values.mapping(deploy["restart_policy"], f"{path}.restart_policy").get("condition", "any"), path)
+        condition = values.text(values.mapping(deploy["restart_policy"]).get("condition", "any"))
         reader.config["restart_policy"] = _CONDITIONS.get(condition, "always")
     if deploy.get("replicas") not in (None, 1, "1"):
         reader.skipped.append((f"{path}.replicas", "a deployment runs one container of each image"))
@@ -197,9 +199,9 @@ def _deploy(reader: Reader, value: Json, path: str) -> None:
             reader.skipped.append((f"{path}.{key}", "has no counterpart in a deployment"))
 
 
-def _limit(name: str, convert: Callable[[Json, str], Json]) -> Read:
-    def read(reader: Reader, value: Json, path: str) -> None:
-        reader.config.setdefault("resources", {})[name] = convert(value, path)
+def _limit(name: str, convert: Callable[[Json], Json]) -> Read:
+    def read(reader: Reader, value: Json, _path: str) -> None:
+        reader.config.setdefault("resources", {})[name] = convert(value)
 
     return read
 
@@ -212,18 +214,18 @@ _LIMITS: Mapping[str, Read] = {
 
 
 def _capabilities(side: str) -> Read:
-    def read(reader: Reader, value: Json, path: str) -> None:
-        names = [values.text(item, f"{path}.{index}").upper() for index, item in enumerate(values.items(value, path))]
+    def read(reader: Reader, value: Json, _path: str) -> None:
+        names = [values.text(item).upper() for item in values.items(value)]
         reader.config.setdefault("capabilities", {})[side] = names
 
     return read
 
 
 def _secrets(reader: Reader, value: Json, path: str) -> None:
-    for index, item in enumerate(values.items(value, path)):
+    for index, item in enumerate(values.items(value)):
         where = f"{path}.{index}"
-        wanted = item if isinstance(item, dict) else {"source": values.text(item, where)}
-        source = values.text(wanted.get("source", ""), f"{where}.source")
+        wanted = item if isinstance(item, dict) else {"source": values.text(item)}
+        source = values.text(wanted["source"])
         name = re.sub(r"[^A-Za-z0-9_]", "_", source)
         if not re.fullmatch(ENVIRONMENT_NAME_PATTERN, name):
             values.wrong(where, f"{source!r} cannot be the name of a secret")
@@ -232,7 +234,7 @@ def _secrets(reader: Reader, value: Json, path: str) -> None:
 
 
 def _grace(reader: Reader, value: Json, path: str) -> None:
-    found = values.seconds(value, path)
+    found = values.seconds(value)
     reader.config["stop_grace_seconds"] = math.ceil(found)
     if found != math.ceil(found):
         reader.changed.append((path, f"rounded up to {math.ceil(found)} s"))
@@ -243,8 +245,8 @@ def _build(reader: Reader, _value: Json, path: str) -> None:
 
 
 _READERS: Mapping[str, Read] = {
-    "command": _copy("command", values.words),
-    "entrypoint": _copy("entrypoint", values.words),
+    "command": _words("command"),
+    "entrypoint": _words("entrypoint"),
     "environment": lambda reader, value, path: None,
     "user": _copy("user", values.text),
     "working_dir": _copy("working_dir", values.text),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kernel.errors import Invalid
 from services.catalog.compose import Imported, ImportOptions, import_compose
 from services.catalog.compose.interpolation import Interpolation, parse_env_file
+from services.catalog.compose.schema import VALIDATOR
 from services.catalog.usecases.templates import all_templates
 
 SHOP = (Path(__file__).parents[3] / "fixtures/compose/shop.yaml").read_text()
@@ -159,7 +160,7 @@ def test_a_broken_env_file_is_refused_with_its_line() -> None:
         ("    environment: {1x: a}", "services.a.environment.1x"),
         ("    environment: 7", "services.a.environment"),
         ("    volumes: ['a:b:c:d']", "services.a.volumes.0"),
-        ("    volumes: ['data:relative']", "services.a.volumes.0.path"),
+        ("    volumes: ['/data:relative']", "services.a.volumes.0.path"),
         ("    mem_limit: lots", "services.a.mem_limit"),
         ("    healthcheck: {test: [x]}", "services.a.healthcheck.test"),
         ("    healthcheck: {test: x, interval: soon}", "services.a.healthcheck.interval"),
@@ -171,12 +172,46 @@ def test_a_broken_env_file_is_refused_with_its_line() -> None:
         ("    x-fairlead: {colour: red}", "services.a.colour"),
         ("    cap_add: [FLY!]", "services.a.capabilities.add.0"),
         ("    tty: maybe", "services.a.tty"),
+        ("    colour: red", "services.a.colour"),
+        ("    ports: {a: b}", "services.a.ports"),
+        ("    ports: [{published: 80}]", "services.a.ports.0.target"),
+        ("    ports: [{target: 80, colour: red}]", "services.a.ports.0.colour"),
+        ("    depends_on: {b: {condition: maybe}}", "services.a.depends_on.b.condition"),
+        ("    depends_on: [b]", "services.a.depends_on.0"),
+        ("    networks: [n]", "services.a.networks.0"),
+        ("    volumes: ['data:/x']", "services.a.volumes.0"),
+        ("    volumes: [{type: volume, source: data, target: /x}]", "services.a.volumes.0"),
+        ("    secrets: [s]", "services.a.secrets.0"),
+        ("    configs: [{source: c}]", "services.a.configs.0"),
+        ("    deploy: {resources: {limits: {memory: lots}}}", "services.a.deploy.resources.limits.memory"),
+        ("    deploy: {resources: {limits: {cpus: 1e999}}}", "services.a.deploy.resources.limits.cpus"),
+        ("    stop_grace_period: 1e999", "services.a.stop_grace_period"),
+        ("    tmpfs: '/x:size=lots'", "services.a.tmpfs.0"),
+        ("    x-fairlead: 7", "services.a.x-fairlead"),
+        ("volumes: {v: {colour: red}}", "volumes.v.colour"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_by_its_path(service: str, field: str) -> None:
     with pytest.raises(Invalid) as refused:
         _one(service)
     assert [error.field for error in refused.value.errors] == [field]
+
+
+def test_all_that_the_schema_finds_wrong_is_named_at_once_in_words_that_help() -> None:
+    with pytest.raises(Invalid) as refused:
+        _one("    ports: [x, {published: 1}]\n    tty: 7\n    healthcheck: {interval: soon}\n    labels: {a: [b]}\n    pid: 1")
+    assert {error.field: error.message for error in refused.value.errors} == {
+        "services.a.ports.0": "must be a port such as 8080:80, 127.0.0.1:8080:80/udp or 8000-8010:9000-9010",
+        "services.a.ports.1.target": "is needed",
+        "services.a.tty": "must be true or false",
+        "services.a.healthcheck.interval": "must be a duration such as 1m30s",
+        "services.a.labels.a": "must be a text",
+        "services.a.pid": "must be a text or empty",
+    }
+
+
+def test_the_schema_is_a_schema() -> None:
+    VALIDATOR.check_schema(VALIDATOR.schema)
 
 
 @pytest.mark.parametrize(
