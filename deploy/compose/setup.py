@@ -30,7 +30,8 @@ max_message_size = 4194304
 def main(directory: Path, environ: Mapping[str, str]) -> None:
     """Write what is missing below `directory`; what is there stays."""
     directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o755)
+    # Closed as a whole: what containers mount from it (roles.sql holds passwords) must be readable to their users.
+    directory.chmod(0o700)
     passwords = _passwords(directory / "passwords.json")
     _write(directory / "postgres.env", f"POSTGRES_PASSWORD={passwords['postgres']}\n", mode=0o600)
     _write(directory / "postgres-init" / "roles.sql", _roles(passwords))
