@@ -37,7 +37,10 @@ def verify_key(text: str) -> VerifyKey:
 def seal_key(text: str) -> PublicKey:
     """A public sealing key from base64. Raises Invalid."""
     try:
-        return PublicKey(base64.b64decode(text, validate=True))
+        key = PublicKey(base64.b64decode(text, validate=True))
+        # A point of small order (32 zeros) is a key by its form, and nothing can be sealed to it.
+        SealedBox(key).encrypt(b"")
+        return key
     except (ValueError, TypeError, CryptoError) as error:
         raise Invalid([FieldError("seal_key", "is not 32 bytes in base64")], code="key-invalid") from error
 

@@ -125,6 +125,12 @@ def test_a_key_that_is_none_is_invalid(text: str) -> None:
             read(text)
 
 
+@pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31)])
+def test_a_key_that_nothing_can_be_sealed_to_is_invalid(point: bytes) -> None:
+    with pytest.raises(Invalid):
+        signing.seal_key(base64.b64encode(point).decode())
+
+
 @pytest.mark.parametrize("content", ["", "AAAA", "not base64!"])
 def test_a_seed_file_that_holds_no_seed_is_named(tmp_path: Path, content: str) -> None:
     file = tmp_path / "seed"
