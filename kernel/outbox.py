@@ -173,6 +173,11 @@ class Relay:
         if clock.monotonic() - self._pruned_at < 600:
             return
         self._pruned_at = clock.monotonic()
+        # A command whose node has had no queue for a day: the node is gone, and no agent would obey so old an order.
+        connection.execute(
+            "DELETE FROM outbox WHERE sent_at IS NULL AND attempts > 0 AND vhost = %s AND created_at < now() - %s::interval",
+            (topology.AGENTS, _KEPT),
+        )
         connection.execute(
             "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE sent_at < now() - %s::interval LIMIT 20000)", (_KEPT,)
         )

@@ -141,6 +141,24 @@ def test_a_message_without_a_queue_waits_and_others_go_on(db: Database, kernel_u
         assert row.last_error == "unroutable"
 
 
+def test_a_command_for_a_node_that_is_gone_is_given_up_and_an_event_never(db: Database, kernel_url: str, broker: TestBroker) -> None:
+    rows = [("agents", "2 days"), ("agents", "1 hour"), ("core", "2 days")]
+    with db.system() as session:
+        for vhost, age in rows:
+            session.execute(
+                text(
+                    "INSERT INTO outbox (message_id, vhost, exchange, key, body, attempts, not_before, created_at) VALUES"
+                    " (:id, :vhost, 'commands', 'nobody', '{}', 9, now() + interval '1 hour', now() - CAST(:age AS interval))"
+                ),
+                {"id": clock.new_id(), "vhost": vhost, "age": age},
+            )
+    with running(relay(kernel_url, broker)):
+        eventually(lambda: unsent(db) == 2)
+    with db.system() as session:
+        left = session.execute(text("SELECT vhost, created_at < now() - interval '1 day' FROM outbox ORDER BY vhost")).all()
+    assert [tuple(row) for row in left] == [("agents", False), ("core", True)]
+
+
 def test_told_twice_is_done_once(db: Database) -> None:
     done: list[str] = []
 
