@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,10 @@ import requests
 from kernel import clock
 
 API = "/api/v1"
-_AGAIN = (502, 503)
+_AGAIN = (429, 502, 503)
+_RECONNECT_SECONDS = 0.5
+
+_NO_JSON: Any = object()  # stands for whatever a document could be
 
 
 class ApiError(Exception):
@@ -99,8 +103,8 @@ class Client:
         if answer.status_code == 204:
             return None
         document = self._document(answer)
-        if not answer.ok:
-            raise ApiError(answer.status_code, document if isinstance(document, dict) else {})
+        if not answer.ok or document is _NO_JSON:
+            raise ApiError(answer.status_code, self._problem(answer, document))
         return document
 
     def _send(
@@ -125,12 +129,27 @@ class Client:
             document = answer.json()
             self.token, self.refresh_token = document["access_token"], document["refresh_token"]
 
+    def renew(self) -> bool:
+        """A new access token by the refresh token; False if there is none, or it is refused."""
+        if not self.refresh_token:
+            return False
+        self._renew()
+        return self.refresh_token is not None
+
     @staticmethod
     def _document(answer: requests.Response) -> Any:
         try:
             return answer.json()
         except ValueError:
-            return {"code": "no-json", "detail": answer.text[:200]}
+            return _NO_JSON
+
+    def _problem(self, answer: requests.Response, document: Any) -> Mapping[str, Any]:
+        if isinstance(document, dict) and "code" in document:
+            return document
+        return {
+            "code": "no-json",
+            "detail": f"{self.base_url} answered {answer.status_code}, but not as Fairlead does: {answer.text[:100]!r}",
+        }
 
     def stream(self, path: str, *, after: str | None = None, seconds: float = 900.0) -> Iterator[StreamEvent]:
         """Server-sent events until the server says `end`. A broken stream is taken up where it broke, for up to `seconds`."""
@@ -141,14 +160,15 @@ class Client:
             try:
                 with self._session.get(f"{self.base_url}{API}{path}", headers=headers, stream=True, timeout=(5, 45)) as answer:
                     if not answer.ok and answer.status_code not in _AGAIN:
-                        raise ApiError(answer.status_code, self._document(answer))
+                        raise ApiError(answer.status_code, self._problem(answer, self._document(answer)))
                     for event in _events(answer if answer.ok else None):
                         last = event.id or last
                         yield event
                         if event.event == "end":
                             return
             except requests.RequestException:
-                continue
+                pass  # It is asked again.
+            threading.Event().wait(_RECONNECT_SECONDS)
 
 
 def _events(answer: requests.Response | None) -> Iterator[StreamEvent]:
