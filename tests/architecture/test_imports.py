@@ -24,6 +24,7 @@ BREAKS: dict[str, tuple[str, str]] = {
     "domains are pure": ("services/audit/domain.py", "import sqlalchemy"),
     "the agent's planning is pure": ("agent/plan.py", "import docker"),
     "the agent carries no server code": ("kernel/signing.py", "import flask"),
+    "the command carries no server code": ("cli/session.py", "import kernel.http"),
     "only kernel.messaging knows pika": ("gateway/parts.py", "import pika"),
     "use cases know no HTTP": ("services/audit/usecases.py", "import flask"),
 }
