@@ -27,6 +27,12 @@ def _prefix(text: str) -> bool:
     return True
 
 
+def _whole_characters(text: str) -> None:
+    # Half a surrogate pair is text in JSON and nowhere else: no file and no variable can hold it.
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError("holds half a character")
+
+
 class _Strict(Schema):
     class Meta:
         unknown = RAISE
@@ -247,7 +253,7 @@ class StartedSchema(Schema):
 class SecretValueSchema(_Strict):
     """Exactly one of the two."""
 
-    value = fields.String(validate=validate.Length(max=65_536), load_only=True)
+    value = fields.String(validate=[validate.Length(max=65_536), _whole_characters], load_only=True)
     sealed = fields.String(validate=validate.Length(max=131_072), load_only=True, metadata={"description": "a sealed box, base64"})
 
 

@@ -85,6 +85,7 @@ def test_wrong_secrets_are_named_and_their_values_are_not_repeated(world: World)
         ({"KEY": {}}, "KEY"),
         ({"KEY": {"sealed": CANARY}}, "KEY.sealed"),
         ({"KEY": {"value": [CANARY]}}, "secrets.KEY.value"),
+        ({"KEY": {"value": f"{CANARY}\ud800"}}, "secrets.KEY.value"),
         ({"KEY": CANARY}, "secrets.KEY"),
     ):
         answer = world.me.call("PUT", where, body, status=422)
