@@ -210,6 +210,11 @@ def test_all_that_the_schema_finds_wrong_is_named_at_once_in_words_that_help() -
     }
 
 
+def test_a_share_of_a_processor_may_have_many_digits() -> None:
+    found = _one('    deploy: {resources: {limits: {cpus: "0.010000000000000002"}}}')
+    assert found.services[0].config["resources"]["cpus"] == 0.010000000000000002
+
+
 def test_the_schema_is_a_schema() -> None:
     VALIDATOR.check_schema(VALIDATOR.schema)
 
