@@ -7,12 +7,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from nacl.public import PrivateKey
 
 from cli import kept
+from cli.session import KeptClient
 from kernel import signing
 from tests.architecture.rules import ROOT
 from tests.unit.cli.conftest import ControlPlane
@@ -113,6 +115,19 @@ def test_a_token_that_ran_out_is_renewed_and_kept(run: Run, plane: ControlPlane,
     assert run("node", "list") == 0
     assert kept.load(home).refresh_token == "refresh-2"
     assert plane.asked[-1][3] == "Bearer access-2"
+
+
+def test_tokens_that_another_command_renewed_meanwhile_are_taken_and_not_renewed_again(
+    plane: ControlPlane, signed_in: kept.Kept, home: Path
+) -> None:
+    client = KeptClient(home, signed_in)
+    kept.save(home, replace(signed_in, access_token="access-2", refresh_token="refresh-2"))
+    plane.says("GET", "/me", {"code": "unauthenticated", "detail": "Sign in."}, 401)
+    plane.says("GET", "/me", {"name": "Ada"})
+    assert client.get("/me") == {"name": "Ada"}
+    client.close()
+    # A refresh token that is used twice ends the session.
+    assert [(path, token) for _, path, _, token in plane.asked] == [("/me", "Bearer access-1"), ("/me", "Bearer access-2")]
 
 
 def test_a_secret_leaves_this_machine_sealed_only(
