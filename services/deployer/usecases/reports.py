@@ -141,7 +141,10 @@ class _Batch:
         elif isinstance(data, DeploymentProgressed):
             self._progressed(mark, report, data)  # a line in the history is no state
         elif isinstance(data, DeploymentFinished) and (known := self._of_node(mark, data.attempt_id)) is not None and known.is_live:
-            # Asked again in the present epoch, the node's true process answers with the outcome that it has kept.
+            # Welcomed and asked again, the node's true process answers with the outcome that it has kept, in the present epoch;
+            # without the welcome it might answer in the old one for ever.
+            if mark.boot_id is not None:
+                send_welcome(self._session, mark, report, self._key)
             self._send_again(mark, data.attempt_id)
         else:
             log.info("report of an older epoch", node=str(mark.id), type=report.type, epoch=report.epoch)

@@ -202,6 +202,13 @@ def test_a_report_of_an_older_epoch_changes_nothing_and_is_asked_for_anew(deploy
     assert deployer.node(agent.node_id)["engine"] == "ok"
 
 
+def test_an_end_told_in_an_older_epoch_is_answered_with_the_present_one_first(deployer: TestDeployer, agent: TestAgent) -> None:
+    attempt = deployer.live_attempt(agent.node_id)
+    agent.say("deployment.finished", finished(attempt), epoch=0)
+    eventually(lambda: of_kind(deployer, agent, "deployment.apply"))
+    assert [one["type"].split(".")[-2] for one in deployer.commands(agent.node_id)] == ["welcome", "welcome", "apply"]
+
+
 def test_a_process_that_missed_its_welcome_is_welcomed_again(deployer: TestDeployer, agent: TestAgent) -> None:
     agent.say("heartbeat", heartbeat(agent), epoch=0)
     assert eventually(lambda: of_kind(deployer, agent, "node.welcome")[1:])[0]["epoch"] == 1
