@@ -10,6 +10,7 @@ import structlog
 
 from agent.docker import Engine, PullLine
 from agent.interrupt import Interrupt
+from agent.policy import registry_host
 from kernel import clock
 from kernel.errors import Conflict, FairleadError, Unavailable
 from kernel.messaging.connection import Backoff
@@ -22,6 +23,20 @@ _AT_ONCE = 3
 
 # (image, share between 0 and 1, what Docker says)
 Tell = Callable[[str, float, str], None]
+
+
+def login_for(image: str, logins: Mapping[str, Mapping[str, str]]) -> Mapping[str, str] | None:
+    """The log-in whose key, `host` or `host/path`, names the most of the image's whole name."""
+    host = registry_host(image)
+    path = image.partition("/")[2] if image.lower().startswith(f"{host}/") else image
+    path = path.partition("@")[0]
+    directory, slash, last = path.rpartition("/")
+    path = directory + slash + last.partition(":")[0]
+    if host == "docker.io" and "/" not in path:
+        path = f"library/{path}"
+    name = f"{host}/{path}/"
+    fitting = [key for key in logins if name.startswith(f"{key}/")]
+    return logins[max(fitting, key=len)] if fitting else None
 
 
 @dataclass(frozen=True)

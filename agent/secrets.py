@@ -57,17 +57,17 @@ def open_secrets(spec: ContainerSpec, keys: Keys, node: Node) -> Opened:
 
 
 def open_credentials(sealed: Mapping[str, str], keys: Keys, node: Node) -> dict[str, dict[str, str]]:
-    """Registry host to user name and password. Raises Refused."""
+    """`host` or `host/path` to user name and password. Raises Refused."""
     opened = {}
-    for host, box in sealed.items():
+    for key, box in sealed.items():
         try:
-            text = open_sealed(keys.unseal, box, team=str(node.team_id), node=str(node.node_id), name=f"registry:{host}")
+            text = open_sealed(keys.unseal, box, team=str(node.team_id), node=str(node.node_id), name=f"registry:{key}")
             raw = json.loads(text)
-            opened[host.lower()] = {"username": str(raw["username"]), "password": str(raw["password"])}
+            opened[key.lower()] = {"username": str(raw["username"]), "password": str(raw["password"])}
         except Forbidden as error:
-            raise Refused(error.code, f"credentials for {host}: {error.detail}") from error
+            raise Refused(error.code, f"credentials for {key}: {error.detail}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise Refused("secret-unreadable", f"The credentials for {host} are not a user name and a password.") from error
+            raise Refused("secret-unreadable", f"The credentials for {key} are not a user name and a password.") from error
     return opened
 
 

@@ -99,7 +99,7 @@ def _pull(attempt: Attempt, plan: Plan) -> bool:
         spec = attempt.by_name[change.container]
         is_local = spec.digest is None and spec.registry is None
         for image, local in [(spec.image, is_local), *((init["image"], False) for init in _inits(spec))]:
-            found = credentials.get(policy.registry_host(image))
+            found = images.login_for(image, credentials)
             needed.setdefault(image, images.Needed(image, found, is_local=local))
     asked: list[str] = []
 

@@ -114,7 +114,7 @@ class ApplyDeployment(Message):
     stack: StackSpec
     timeout_seconds: int = 900
     force_recreate: bool = False
-    # registry host -> sealed box whose value is JSON {"username", "password"}
+    # `host` or `host/path` -> sealed box whose value is JSON {"username", "password"}; the longest that fits an image counts
     credentials: dict[str, str] = field(default_factory=dict)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -57,7 +57,7 @@ class PinnedImage:
 
 @dataclass(frozen=True)
 class Pinned:
-    """The answer to a PinOrder. `credentials`: registry host to a sealed box."""
+    """The answer to a PinOrder. `credentials`: `host` or `host/path` to a sealed box; the longest that fits an image counts."""
 
     view: VersionView
     images: Sequence[PinnedImage]
@@ -79,7 +79,7 @@ def pin(db: Database, who: Principal, vault: Vault, browser: Browser, version_id
     if order.hold:
         _hold(db, who, seen, order)
     used = [*seen.registries.values(), *more]
-    return Pinned(seen, images, bundles, _sealed(vault, used, who.team, order))
+    return Pinned(seen, images, bundles, _sealed(vault, login_keys(used, images), who.team, order))
 
 
 def release(db: Database, who: Principal, version_id: UUID, deployment_id: UUID) -> None:
@@ -166,16 +166,40 @@ def _raise_problems(images: Sequence[Image], found: Sequence[PinnedImage | Remot
         raise error if isinstance(error, Unavailable) else Unavailable(away.detail, code="registry-unavailable")
 
 
-def _sealed(vault: Vault, used: Sequence[Registry], team_id: UUID, order: PinOrder) -> dict[str, str]:
-    """One box a host; of two registries on one host the older one's log-in counts."""
-    key = signing.seal_key(order.node_seal_key)
+def login_keys(used: Iterable[Registry], images: Iterable[PinnedImage]) -> dict[str, Registry]:
+    """Which registry's log-in counts below which name: `host/namespace`, and `host` for all else on it.
+
+    Where two registries share a name the older one has it, and an image of the other gets an entry of its own.
+    """
+    known = sorted((one for one in used if one.host and one.password_sealed is not None), key=lambda one: (one.created_at, one.id))
+    keys: dict[str, Registry] = {}
+    for registry in known:
+        keys.setdefault(f"{registry.host}/{registry.namespace}" if registry.namespace else f"{registry.host}", registry)
+    for registry in known:
+        keys.setdefault(f"{registry.host}", registry)
+    own = {registry.id: registry for registry in known}
+    for image in images:
+        mine = own.get(image.image.registry_id)
+        if mine is not None:
+            name = f"{mine.host}/{mine.full_repository(image.image.repository)}"
+            if _counting(keys, name).id != mine.id:
+                keys.setdefault(name, mine)
+    return keys
+
+
+def _counting(keys: Mapping[str, Registry], name: str) -> Registry:
+    return keys[max((key for key in keys if f"{name}/".startswith(f"{key}/")), key=len)]
+
+
+def _sealed(vault: Vault, keys: Mapping[str, Registry], team_id: UUID, order: PinOrder) -> dict[str, str]:
+    """A box for each key: its name stands in it, so that it opens nowhere else."""
+    node_key = signing.seal_key(order.node_seal_key)
     boxes: dict[str, str] = {}
-    for registry in sorted(used, key=lambda one: (one.created_at, one.id)):
+    for key, registry in keys.items():
         password = vault.open(registry)
-        if registry.host is None or password is None or registry.host in boxes:
-            continue
-        value = canonical({"username": _username(registry), "password": password}).decode()
-        boxes[registry.host] = signing.seal(key, team=str(team_id), node=str(order.node_id), name=f"registry:{registry.host}", value=value)
+        if password is not None:
+            value = canonical({"username": _username(registry), "password": password}).decode()
+            boxes[key] = signing.seal(node_key, team=str(team_id), node=str(order.node_id), name=f"registry:{key}", value=value)
     return boxes
 
 

@@ -74,11 +74,11 @@ def unpulled(shelf: Shelf, ground: Ground) -> Iterator[Shelf]:
     client.close()
 
 
-def _credentials(ground: Ground, shelf: Shelf, *, password: str | None = None) -> dict[str, str]:
+def _credentials(ground: Ground, shelf: Shelf, *, password: str | None = None, below: str = "") -> dict[str, str]:
     value = json.dumps({"username": shelf.registry.user, "password": password or shelf.registry.password})
     key = load_or_make_keys(ground.directory).unseal.public_key
-    host = shelf.registry.host
-    return {host: seal(key, team=str(ground.node.team_id), node=str(ground.node.node_id), name=f"registry:{host}", value=value)}
+    name = shelf.registry.host + below
+    return {name: seal(key, team=str(ground.node.team_id), node=str(ground.node.node_id), name=f"registry:{name}", value=value)}
 
 
 def test_an_image_is_pulled_by_digest_with_sealed_credentials(ground: Ground, unpulled: Shelf) -> None:
@@ -101,6 +101,15 @@ def test_without_or_with_wrong_credentials_the_registry_denies(ground: Ground, u
     assert ground.apply(wanted).code == "registry-denied"
     assert ground.apply(wanted, credentials=_credentials(ground, unpulled, password="wrong")).code == "registry-denied"
     assert ground.running() == before
+
+
+def test_the_log_in_for_an_images_namespace_goes_before_the_one_for_its_host(ground: Ground, unpulled: Shelf) -> None:
+    wanted = replace(spec("web", unpulled.image), digest=unpulled.digest, registry=unpulled.registry.host)
+    of_host = _credentials(ground, unpulled, password="wrong")
+    elsewhere = _credentials(ground, unpulled, below="/agent")
+    assert ground.apply(wanted, credentials=of_host | elsewhere).code == "registry-denied"
+    finished = ground.apply(wanted, credentials=of_host | elsewhere | _credentials(ground, unpulled, below="/agenttest"))
+    assert finished.outcome == "succeeded", finished
 
 
 def test_an_image_that_the_registry_does_not_have_is_missing(ground: Ground, unpulled: Shelf) -> None:

@@ -125,3 +125,18 @@ def test_another_team_can_neither_see_nor_pin(catalog: TestCatalog) -> None:
 def _order(**more: object) -> dict[str, object]:
     key = signing.to_text(NODE_KEY.public_key)
     return {"deployment_id": str(clock.new_id()), "node_id": str(NODE_ID), "node_seal_key": key} | more
+
+
+def test_two_registries_on_one_host_hand_over_each_its_log_in(catalog: TestCatalog) -> None:
+    version = catalog.new_version()
+    for namespace in ("alpha", "beta"):
+        registry = catalog.new_registry(
+            type="unchecked", url="https://two.example", namespace=namespace, username=namespace, password=f"pw of {namespace}"
+        )
+        catalog.add_image(version, registry, "web")
+    boxes = catalog.pin(version)["credentials"]
+    opened = {}
+    for key, box in boxes.items():
+        text_ = signing.open_sealed(NODE_KEY, box, team=str(catalog.team_id), node=str(NODE_ID), name=f"registry:{key}")
+        opened[key] = json.loads(text_)["username"]
+    assert opened == {"two.example/alpha": "alpha", "two.example/beta": "beta", "two.example": "alpha"}
