@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -43,13 +44,16 @@ class StreamEvent:
 class Client:
     """Requests as one person or token. Raises ApiError for refusals, requests.RequestException when nothing answers."""
 
-    def __init__(self, base_url: str, token: str | None = None, *, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, base_url: str, token: str | None = None, *, timeout_seconds: float = 30.0, ca_file: Path | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self.token = token
         self.refresh_token: str | None = None
         self._timeout = timeout_seconds
         self._session = requests.Session()
+        # Neither .netrc nor a proxy's variables: the token goes to the control plane and nowhere else.
         self._session.trust_env = False
+        if ca_file is not None:
+            self._session.verify = str(ca_file)
 
     def close(self) -> None:
         self._session.close()

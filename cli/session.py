@@ -20,8 +20,8 @@ from kernel import settings
 class KeptClient(Client):
     """Renews what the log-in has kept, and keeps it again; commands that run at once share the new tokens."""
 
-    def __init__(self, file: Path, signed_in: kept.Kept) -> None:
-        super().__init__(signed_in.url, signed_in.access_token)
+    def __init__(self, file: Path, signed_in: kept.Kept, *, ca_file: Path | None = None) -> None:
+        super().__init__(signed_in.url, signed_in.access_token, ca_file=ca_file)
         self.refresh_token = signed_in.refresh_token
         self._file = file
 
@@ -78,16 +78,24 @@ class Session:
 
 def open_session(environ: Mapping[str, str] = os.environ) -> Session:
     """By FAIRLEAD_TOKEN, else by what a log-in kept. Raises CommandError `signed-out`."""
-    said = settings.load(Settings, environ)
+    said = read_settings(environ)
     file = kept.file_of(environ)
     known = kept.load(file)
     url = address(said.url or known.url)
     if said.token:
-        return Session(Client(url, said.token), file, known, said)
+        return Session(Client(url, said.token, ca_file=said.ca_file), file, known, said)
     # A token goes to the control plane that gave it, and to no other.
     if not known.access_token or url != known.url:
         raise CommandError("signed-out", f"Nobody is signed in at {url}. Run `fairlead login`, or set FAIRLEAD_TOKEN.")
-    return Session(KeptClient(file, known), file, known, said)
+    return Session(KeptClient(file, known, ca_file=said.ca_file), file, known, said)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """What the environment says. Raises CommandError `ca-file-wrong` for an authority's file that is not there."""
+    said = settings.load(Settings, environ)
+    if said.ca_file is not None and not said.ca_file.is_file():
+        raise CommandError("ca-file-wrong", f"FAIRLEAD_CA_FILE names {said.ca_file}, which is no file.")
+    return said
 
 
 def address(url: str) -> str:

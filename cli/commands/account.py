@@ -33,14 +33,14 @@ def login(
     """Sign in and keep it. The password is asked for, or taken from FAIRLEAD_PASSWORD."""
     from cli import kept, session
     from cli.client import Client
-    from cli.settings import Settings
     from cli.typed import hidden_line
-    from kernel import settings
 
-    said = settings.load(Settings, os.environ)
+    said = session.read_settings(os.environ)
     file = kept.file_of(os.environ)
     before = kept.load(file)
-    client = Client(session.address(url or said.url or before.url or _asked("Control plane", "http://127.0.0.1:8080")))
+    client = Client(
+        session.address(url or said.url or before.url or _asked("Control plane", "http://127.0.0.1:8080")), ca_file=said.ca_file
+    )
     _warn_of_open_lines(client.base_url)
     person = email or before.email or _asked("E-mail")
     client.token, client.refresh_token = _sign_in(client, person, said.password or hidden_line("Password"), code)
@@ -104,7 +104,7 @@ def logout(output: OutputOption = Output.TABLE) -> None:
     known = kept.load(file)
     if not known.access_token:
         raise CommandError("signed-out", "Nobody is signed in.")
-    client = session.KeptClient(file, known)
+    client = session.KeptClient(file, known, ca_file=session.read_settings(os.environ).ca_file)
     try:
         client.post("/auth/logout", {"refresh_token": known.refresh_token})
     finally:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -57,11 +59,14 @@ def _handler(plane: ControlPlane) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-@pytest.fixture
-def plane() -> Iterator[ControlPlane]:
-    made = ControlPlane()
+@contextmanager
+def serving(made: ControlPlane, *, tls: ssl.SSLContext | None = None) -> Iterator[ControlPlane]:
+    """The server runs inside."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(made))
-    made.url = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that hangs up is what is tried
+    made.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield made
@@ -71,9 +76,15 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
+def plane() -> Iterator[ControlPlane]:
+    with serving(ControlPlane()) as made:
+        yield made
+
+
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the command keeps its file; nothing of the real environment is seen."""
-    for name in ("URL", "TOKEN", "TEAM", "PASSWORD", "REGISTRY_PASSWORD"):
+    for name in ("URL", "TOKEN", "TEAM", "PASSWORD", "REGISTRY_PASSWORD", "CA_FILE"):
         monkeypatch.delenv(f"FAIRLEAD_{name}", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     return tmp_path / "fairlead" / "config.json"

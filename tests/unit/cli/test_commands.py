@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import stat
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from cli import kept
 from cli.session import KeptClient
 from kernel import signing
 from tests.architecture.rules import ROOT
-from tests.unit.cli.conftest import ControlPlane
+from tests.fixtures import certificates
+from tests.unit.cli.conftest import ControlPlane, serving
 
 Run = Callable[..., int]
 TEAM = "/teams/00000000-0000-0000-0000-000000000001"
@@ -73,6 +75,25 @@ def test_network_trouble_has_an_exit_code_of_its_own(
     shown = capsys.readouterr().err
     assert shown.startswith("fairlead: unreachable: nothing answers: http://127.0.0.1:9/")
     assert shown.count("\n") == 1
+
+
+def test_an_authority_of_ones_own_can_be_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority = certificates.authority()
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*certificates.issue(authority, "localhost").write(tmp_path, "server"))
+    with serving(ControlPlane(), tls=tls) as plane:
+        plane.says("GET", "/teams", {"items": [], "next_cursor": None})
+        monkeypatch.setenv("FAIRLEAD_URL", plane.url)
+        monkeypatch.setenv("FAIRLEAD_TOKEN", "fl_team_x")
+        assert run("team", "list") == 2
+        assert "certificate verify failed" in capsys.readouterr().err
+        monkeypatch.setenv("FAIRLEAD_CA_FILE", str(tmp_path / "ca.pem"))
+        assert run("team", "list") == 0
+    monkeypatch.setenv("FAIRLEAD_CA_FILE", "/no/such/file")
+    assert run("team", "list") == 1
 
 
 def test_a_server_that_is_not_ours_is_said_to_be_none(
