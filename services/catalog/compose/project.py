@@ -9,6 +9,7 @@ from kernel.contracts.config import Config, parse_config
 from kernel.errors import FieldError, Invalid
 from services.catalog.compose import values
 from services.catalog.compose.document import Json, load
+from services.catalog.compose.extends import extended
 from services.catalog.compose.interpolation import Interpolation
 from services.catalog.compose.mounts import Sources
 from services.catalog.compose.names import check_names
@@ -16,7 +17,7 @@ from services.catalog.compose.schema import check
 from services.catalog.compose.services import Reader
 from services.catalog.domain.references import container_name
 
-_TOP = {"services", "volumes", "networks", "configs", "secrets", "name", "version"}
+_TOP = {"services", "volumes", "networks", "configs", "secrets", "name", "version", "include"}
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,13 @@ def import_compose(compose: str, options: ImportOptions, *, field: str = "compos
     interpolation = Interpolation(options.variables)
     document = interpolation.apply(raw, "")
     check(document)
-    services = _extended(document["services"])
+    outside: list[Note] = []
+    services = extended(document["services"], lambda path, reason: outside.append(Note(path, reason)))
     check_names(document | {"services": services})
     sources = Sources(values.mapping(document.get("volumes")), values.mapping(document.get("configs")), options.files)
-    result = Imported([], [Note("variables", f"{name} has no value and is taken as empty") for name in sorted(interpolation.missing)], [])
+    result = Imported(
+        [], [Note("variables", f"{name} has no value and is taken as empty") for name in sorted(interpolation.missing)], outside
+    )
     _note_top(document, result)
     wrong: list[FieldError] = []
     for name in _in_order(services):
@@ -103,6 +107,8 @@ def _take(
 
 
 def _note_top(document: Mapping[str, Json], result: Imported) -> None:
+    for file in _included(document):
+        result.skipped.append(Note("include", f"{file} is not part of this file: import it on its own"))
     for key in document:
         if key not in _TOP and not key.startswith("x-"):
             result.skipped.append(Note(key, "has no counterpart in a version"))
@@ -114,38 +120,9 @@ def _note_top(document: Mapping[str, Json], result: Imported) -> None:
             result.skipped.append(Note(f"networks.{name}.{option}", "networks are made as the node makes them"))
 
 
-def _extended(services: Mapping[str, Json]) -> dict[str, dict[str, Json]]:
-    """Every service with what it `extends` (in this file) beneath it. Raises Invalid."""
-    done: dict[str, dict[str, Json]] = {}
-
-    def resolve(name: str, trail: tuple[str, ...]) -> dict[str, Json]:
-        if name in done:
-            return done[name]
-        if name in trail:
-            values.wrong(f"services.{name}.extends", "goes round in a circle")
-        service = dict(values.mapping(services[name]))
-        base = service.pop("extends", None)
-        if base is not None:
-            wanted = base if isinstance(base, dict) else {"service": base}
-            other = values.text(wanted.get("service", ""))
-            if wanted.get("file") or other not in services:
-                values.wrong(f"services.{name}.extends", "must name a service of this file")
-            inherited = {key: value for key, value in resolve(other, (*trail, name)).items() if key not in ("depends_on", "profiles")}
-            service = _merged(inherited, service)
-        done[name] = service
-        return service
-
-    for name in services:
-        resolve(name, ())
-    return {name: done[name] for name in services}
-
-
-def _merged(base: Json, over: Json) -> Json:
-    if isinstance(base, dict) and isinstance(over, dict):
-        return base | {key: _merged(base[key], value) if key in base else value for key, value in over.items()}
-    if isinstance(base, list) and isinstance(over, list):
-        return [*base, *[item for item in over if item not in base]]
-    return over
+def _included(document: Mapping[str, Json]) -> list[str]:
+    entries = values.items(document.get("include"))
+    return [file for entry in entries for file in values.items(entry.get("path") if isinstance(entry, dict) else entry)]
 
 
 def _in_order(services: Mapping[str, Mapping[str, Json]]) -> list[str]:

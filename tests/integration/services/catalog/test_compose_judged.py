@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,6 +137,48 @@ BAD = {
 }
 
 
+EXTENDING = """
+services:
+  b:
+    image: y
+    command: [b, c]
+    environment: [A=1, B=2]
+    env_file: b.env
+    ports: ["80:80", "81:81"]
+    volumes: ["v:/v", "/a:/a"]
+    networks: [n]
+    healthcheck: {test: [CMD, x], interval: 5s}
+    logging: {driver: json-file, options: {a: b, c: d}}
+    labels: {a: b}
+    cap_add: [NET_ADMIN]
+    tmpfs: /t
+    deploy: {resources: {limits: {cpus: "1", memory: 1g}}}
+    secrets: [s, t]
+    stop_signal: SIGINT
+    restart: always
+  a:
+    extends: {service: b}
+    image: x
+    command: [a]
+    environment: {B: 3, C: 4}
+    env_file: [a.env]
+    ports: ["80:80", "82:82"]
+    volumes: ["w:/w:ro"]
+    networks: {m: {aliases: [z]}}
+    healthcheck: {test: [CMD, y]}
+    logging: {options: {c: e}}
+    labels: [c=d]
+    cap_add: [SYS_TIME, NET_ADMIN]
+    tmpfs: [/u]
+    deploy: {resources: {limits: {cpus: "2"}}}
+    secrets: [{source: s, target: q}]
+    restart: "no"
+volumes: {v: , w: }
+networks: {n: , m: }
+secrets: {s: {external: true}, t: {external: true}}
+"""
+
+
 def _accepts(text: str) -> bool:
     try:
         import_compose(text, ImportOptions())
@@ -158,3 +201,22 @@ def test_a_file_that_docker_compose_accepts_is_accepted(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", BAD)
 def test_a_file_that_docker_compose_refuses_is_refused(name: str, tmp_path: Path) -> None:
     assert (_docker_compose_accepts(BAD[name], tmp_path), _accepts(BAD[name])) == (False, False)
+
+
+def test_what_extends_is_merged_as_docker_compose_merges_it(tmp_path: Path) -> None:
+    files = {"a.env": "F=1", "b.env": "F=2\nG=2"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "docker-compose.yml").write_text(_HEAD + EXTENDING)
+    judged = subprocess.run(["docker-compose", "config"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    ours, theirs = (_merged(text, files) for text in (EXTENDING, judged.stdout))
+    assert ours == theirs
+
+
+def _merged(text: str, files: dict[str, str]) -> dict[str, Any]:
+    """The configuration of `a`, lists in an order of their own. Any: a configuration."""
+    found = import_compose(text, ImportOptions(files))
+    config = next(one.config for one in found.services if one.name == "a")
+    return {key: sorted(value, key=str) if isinstance(value, list) else value for key, value in config.items()} | {
+        "capabilities": sorted(config["capabilities"]["add"])
+    }
