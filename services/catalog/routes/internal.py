@@ -37,7 +37,7 @@ def pin_version(body: Fields, team_id: UUID, version_id: UUID) -> Json:
 
 
 @blueprint.post("/release")
-@needs("versions", Action.READ)
+@needs("deployments", Action.DEPLOY)
 @blueprint.arguments(schemas.ReleaseArguments)
 @blueprint.response(204)
 def release_version(body: Fields, team_id: UUID, version_id: UUID) -> None:

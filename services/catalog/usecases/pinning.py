@@ -14,7 +14,8 @@ from kernel import clock, signing
 from kernel.contracts.recorded import Recorded
 from kernel.contracts.spec import canonical
 from kernel.db import Database
-from kernel.errors import Conflict, FieldError, Invalid, Unavailable
+from kernel.errors import Conflict, FieldError, Forbidden, Invalid, Unavailable
+from kernel.permissions import Action, may
 from kernel.principal import Principal
 from services.catalog.domain import ConfigBundle, Image, Registry, RegistryType, Version
 from services.catalog.remote.access import Access
@@ -34,7 +35,7 @@ _PATIENCE_SECONDS = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class PinOrder:
-    """What the deployer wants: digests (`resolve`), the version held still (`hold`), credentials sealed to the node."""
+    """What the deployer wants: digests (`resolve`), the version held still (`hold`), and with that the log-ins sealed to the node."""
 
     deployment_id: UUID
     node_id: UUID
@@ -68,6 +69,8 @@ class Pinned:
 def pin(db: Database, who: Principal, vault: Vault, browser: Browser, version_id: UUID, order: PinOrder) -> Pinned:
     """Raises Invalid naming every image that cannot be had, Unavailable `registry-unavailable`, Conflict, NotFound."""
     signing.seal_key(order.node_seal_key)
+    if order.hold:
+        _require_deploy(who)
     with db.team(who.team) as session:
         seen = view(session, store.get_version(session, who.team, version_id))
         bundles = _bundles(session, who.team, order.config_bundle_ids)
@@ -76,10 +79,18 @@ def pin(db: Database, who: Principal, vault: Vault, browser: Browser, version_id
         raise Conflict("version-has-no-images", "The version has no images: there is nothing to deploy.")
     # The registries are asked between two transactions: no lock waits for the internet.
     images = _resolved(vault, browser, seen, resolve=order.resolve)
-    if order.hold:
-        _hold(db, who, seen, order)
+    if not order.hold:
+        # Whoever only looks gets no log-ins, not even sealed: the key to seal to is the caller's word.
+        return Pinned(seen, images, bundles)
+    _hold(db, who, seen, order)
     used = [*seen.registries.values(), *more]
     return Pinned(seen, images, bundles, _sealed(vault, login_keys(used, images), who.team, order))
+
+
+def _require_deploy(who: Principal) -> None:
+    """The route lets readers in, because a plan is for them too; taking a version and its log-ins is not."""
+    if not may(who.role, who.scopes, "deployments", Action.DEPLOY):
+        raise Forbidden
 
 
 def release(db: Database, who: Principal, version_id: UUID, deployment_id: UUID) -> None:

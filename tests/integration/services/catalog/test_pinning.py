@@ -27,7 +27,7 @@ def test_a_pin_gives_images_by_digest_with_configuration_and_sealed_log_ins(cata
         ("web", "pin/web", "1.0"),
         ("worker", "built/here", "dev"),
     ]
-    found = catalog.pin(version, config_bundle_ids=[bundle["id"]])
+    found = catalog.pin(version, hold=True, config_bundle_ids=[bundle["id"]])
     assert found["project_type"] == "versioned"
     assert [(one["image"], one["digest"], one["registry"]) for one in found["images"]] == [
         (f"{registry['host']}/pin/web@{digest}", digest, registry["host"]),
@@ -122,6 +122,17 @@ def test_another_team_can_neither_see_nor_pin(catalog: TestCatalog) -> None:
     catalog.ask("POST", f"/versions/{version['id']}/pin", _order(), base="/internal", team=stranger, expect=404)
 
 
+def test_whoever_may_not_deploy_gets_no_log_ins_and_holds_nothing(catalog: TestCatalog) -> None:
+    version = catalog.new_version()
+    registry = catalog.new_registry(type="unchecked", url="https://one.example", username="u", password="never for viewers")
+    catalog.add_image(version, registry, "web")
+    path = f"/versions/{version['id']}"
+    seen = catalog.ask("POST", f"{path}/pin", _order(), base="/internal", role="viewer")
+    assert seen["credentials"] == {}
+    catalog.problem("POST", f"{path}/pin", _order(hold=True), base="/internal", role="viewer", expect=403)
+    catalog.problem("POST", f"{path}/release", {"deployment_id": str(clock.new_id())}, base="/internal", role="viewer", expect=403)
+
+
 def _order(**more: object) -> dict[str, object]:
     key = signing.to_text(NODE_KEY.public_key)
     return {"deployment_id": str(clock.new_id()), "node_id": str(NODE_ID), "node_seal_key": key} | more
@@ -134,7 +145,7 @@ def test_two_registries_on_one_host_hand_over_each_its_log_in(catalog: TestCatal
             type="unchecked", url="https://two.example", namespace=namespace, username=namespace, password=f"pw of {namespace}"
         )
         catalog.add_image(version, registry, "web")
-    boxes = catalog.pin(version)["credentials"]
+    boxes = catalog.pin(version, hold=True)["credentials"]
     opened = {}
     for key, box in boxes.items():
         text_ = signing.open_sealed(NODE_KEY, box, team=str(catalog.team_id), node=str(NODE_ID), name=f"registry:{key}")
