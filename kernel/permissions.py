@@ -50,8 +50,8 @@ RESOURCES: tuple[str, ...] = (
 
 def is_scope(scope: str) -> bool:
     """Is `scope` one of `read`, `deploy`, `write`, `admin`, alone or behind a resource type and a colon?"""
-    resource, _, action = scope.rpartition(":")
-    return action in SCOPE_ALLOWS and (not resource or resource in RESOURCES)
+    resource, colon, action = scope.rpartition(":")
+    return action in SCOPE_ALLOWS and (not colon or resource in RESOURCES)
 
 
 def may(role: Role | None, scopes: Iterable[str], resource: str, action: Action) -> bool:
@@ -64,7 +64,7 @@ def may(role: Role | None, scopes: Iterable[str], resource: str, action: Action)
 def scope_covers(scopes: Iterable[str], resource: str, action: Action) -> bool:
     """Does any of `scopes` allow `action` on `resource`, whatever the role?"""
     for scope in scopes:
-        limited_to, _, name = scope.rpartition(":")
-        if limited_to in ("", resource) and action in SCOPE_ALLOWS.get(name, frozenset()):
+        limited_to, colon, name = scope.rpartition(":")
+        if (not colon or limited_to == resource) and action in SCOPE_ALLOWS.get(name, frozenset()):
             return True
     return False

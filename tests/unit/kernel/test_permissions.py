@@ -41,7 +41,9 @@ def test_a_scope_for_one_resource_says_nothing_of_another(resource: str, action:
     assert scope_covers(["deployments:deploy"], resource, action) == (resource == "deployments" and action in (A.READ, A.DEPLOY))
 
 
-@pytest.mark.parametrize("scope", ["", "all", "*", "read:deployments", "deployments:", ":deployments", "deployments:*", "Read"])
+@pytest.mark.parametrize(
+    "scope", ["", "all", "*", "read:deployments", "deployments:", ":deployments", ":read", ":", "::read", "deployments:*", "Read"]
+)
 def test_what_is_no_scope_opens_nothing(scope: str) -> None:
     assert not is_scope(scope)
     assert not any(scope_covers([scope], resource, action) for resource in RESOURCES for action in Action)
