@@ -27,7 +27,8 @@ from services.catalog.usecases.events import tell
 from services.catalog.usecases.registries import Vault, translated
 from services.catalog.usecases.versions import VersionView, view
 
-LEASE = timedelta(seconds=120)
+# As long as a broker may be away before the news of the start arrives: a version that is let go too early could be changed.
+LEASE = timedelta(minutes=15)
 _ASKED_AT_ONCE = 4
 # For all images of a version together: whoever waits for the pin gives up later than that.
 _PATIENCE_SECONDS = 20.0
