@@ -54,6 +54,7 @@ def _tell(layout: Layout, screen: Screen) -> Story:
     password = keys.load_or_make(layout).registry
     note = layout.run / "demo.json"
     _forget_former(note, base_url, screen)
+    _require_free_names()
     screen.note("building the sample images")
     images.build_and_push(address, "fairlead", password)
     mark = clock.new_id().hex[4:12] + clock.random_token(3).lower().replace("_", "x").replace("-", "y")
@@ -124,6 +125,18 @@ def _clear_node(client: Client, team: str, node: str) -> None:
         client.delete(path, remove_containers="true", remove_volumes="true")
     if client.get(f"{team}/nodes/{node}")["status"] == "connected":
         wait_until(lambda: not _containers(node, PREFIX), seconds=60, part="agent", problem="does not remove the former containers")
+
+
+def _require_free_names() -> None:
+    """Another checkout's demo on the same engine holds the names: better said now than by a failed deployment."""
+    client = engine.connect()
+    try:
+        found = client.api.containers(all=True, filters={"label": f"{LABEL_PREFIX}={PREFIX}"})
+    finally:
+        client.close()
+    if found:
+        names = " ".join(sorted(one["Names"][0].lstrip("/") for one in found))
+        raise StackError("demo", f"another Fairlead has deployed {names} on this engine: `make reset` there, or `docker rm -f {names}`")
 
 
 def _is_over(client: Client, path: str) -> bool:
