@@ -11,6 +11,9 @@ from kernel.errors import Conflict
 
 _SCHEMA = DeploymentFinishedSchema()
 
+# What Python raises where our own code is wrong: such a fault belongs to one work, not to the whole agent.
+DEFECTS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError)
+
 
 def refused_data(order: ApplyDeployment | CancelDeployment, code: str, detail: str) -> DeploymentFinished:
     """The end of an attempt that was never begun."""

@@ -10,6 +10,7 @@ import structlog
 
 from agent.interrupt import Interrupt, Stopping
 from agent.journal import Journal, Work
+from agent.outcomes import DEFECTS
 from kernel import clock
 from kernel.errors import FairleadError
 
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 # (the work, what may interrupt it, how old its command is in seconds)
 CarryOut = Callable[[Work, Interrupt, float], None]
 _AGAIN_SECONDS = 5.0
+_AFTER_DEFECT_SECONDS = 60.0
 
 
 class Workers:
@@ -74,6 +76,10 @@ class Workers:
             except FairleadError as error:
                 log.error("work is stuck, trying again", work=str(work.id), prefix=work.prefix, error=str(error))
                 self._not_before[work.id] = clock.monotonic() + _AGAIN_SECONDS
+            except DEFECTS:
+                # One work must not end the process: it would be met again at each start, and the other places would wait for ever.
+                log.exception("work meets a defect, trying again", work=str(work.id), prefix=work.prefix)
+                self._not_before[work.id] = clock.monotonic() + _AFTER_DEFECT_SECONDS
             finally:
                 self._give_back(work)
 

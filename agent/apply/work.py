@@ -12,13 +12,13 @@ from agent.apply.start import start_all
 from agent.apply.undo import undo
 from agent.interrupt import Interrupt, Undisturbed
 from agent.journal import Kind, Phase, Work
-from agent.outcomes import Cancelled, Refused
+from agent.outcomes import DEFECTS, Cancelled, Refused
 from agent.secrets import directory_of, remove_directory
 from kernel import clock, telemetry
 from kernel.contracts.deployer import ApplyDeployment, RemovePlace
 from kernel.contracts.envelope import Envelope, decode
 from kernel.contracts.spec import LABEL_NODE, LABEL_PREFIX
-from kernel.errors import FairleadError
+from kernel.errors import Conflict, FairleadError
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +79,10 @@ def _may_commit(attempt: Attempt, age_seconds: float) -> bool:
         return False
     except FairleadError as error:
         _turn_back(attempt, error)
+        return False
+    except DEFECTS as error:
+        log.exception("a defect of the agent ends the attempt", attempt=str(attempt.work.id))
+        _turn_back(attempt, Conflict("internal-error", f"The agent met a defect of its own ({type(error).__name__}): see its log."))
         return False
     return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.docker import Engine
 from agent.identity import load_or_make_keys
 from kernel import clock
 from kernel.contracts.agent import DeploymentFinished
@@ -32,6 +33,24 @@ def test_a_failing_health_check_leaves_the_old_one_running(ground: Ground) -> No
     assert ground.inspect("web")["State"]["StartedAt"] == started_at
 
 
+class DefectiveEngine(Engine):
+    """Every start meets a mistake in our own code."""
+
+    def start(self, container_id: str) -> None:
+        raise KeyError(container_id)
+
+
+def test_a_defect_of_the_agent_fails_one_attempt_and_not_the_agent(ground: Ground) -> None:
+    ground.apply(spec("web", ground.image))
+    before = ground.running()
+    ground.close()
+    ground.open(DefectiveEngine(ground.core.settings.docker_address))
+    _fails(ground, ground.apply(spec("web", ground.other_image)), "internal-error", before)
+    ground.close()
+    ground.open()
+    assert ground.apply(spec("web", ground.other_image)).outcome == "succeeded"
+
+
 def test_a_failing_first_deployment_leaves_nothing_at_all(ground: Ground) -> None:
     volume = {"path": "/data", "type": "volume", "name": "data"}
     sealed = {"KEY": ground.sealed("KEY", "value", as_="file")}
@@ -54,7 +73,7 @@ def test_the_old_one_comes_back_to_its_host_port(ground: Ground) -> None:
 def test_a_crash_loop_is_told_with_its_last_lines_and_without_secrets(ground: Ground) -> None:
     sealed = {"PASSWORD": ground.sealed("PASSWORD", "hunter2hunter2")}
     command = ["sh", "-c", "echo cannot log in with $PASSWORD; exit 7"]
-    finished = ground.apply(spec("web", ground.image, sealed=sealed, command=command))
+    finished = ground.apply(spec("web", ground.image, sealed=sealed, command=command, expected_state={"stable_seconds": 1}))
     _fails(ground, finished, "exited", {})
     assert finished.detail is not None
     assert "exited with code 7" in finished.detail
