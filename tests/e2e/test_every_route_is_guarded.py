@@ -11,8 +11,10 @@ from uuid import UUID
 
 import pytest
 from joserfc import jwt
+from nacl.public import PrivateKey
 
 from kernel import clock
+from kernel.signing import to_text
 from services.identity.signer import ALGORITHM
 from tests.fixtures.all_services import Route, Team, World, furnished_team, running_services
 from tests.fixtures.servers import Servers
@@ -27,7 +29,7 @@ PUBLIC = {
     "POST /api/v1/agent/enroll", "POST /api/v1/hooks/start",
 }  # fmt: skip
 
-_SEAL_KEY = "A" * 43 + "="
+_SEAL_KEY = to_text(PrivateKey.generate().public_key)
 # What a route needs beside ids before it looks at them.
 _BODIES: Mapping[str, object] = {
     "PATCH /members/<uuid:user_id>": {"role": "viewer"},
