@@ -82,5 +82,5 @@ def test_nothing_secret_stands_in_any_event(mailing: Mailing) -> None:
     codes = body(ann.post("/api/v1/me/second-factor/confirm", {"code": pyotp.TOTP(secret).at(clock.now())}))["recovery_codes"]
     token = body(ann.post("/api/v1/me/tokens", {"name": "t", "scopes": ["read"]}), 201)["token"]
     told = str(mailing.identity.rows("SELECT convert_from(body, 'UTF8') FROM outbox"))
-    for hidden in (PASSWORD, secret, *codes, token, token.rpartition("_")[2], mailing.office.token(), str(ann.token)):
+    for hidden in (PASSWORD, secret, *codes, token, token.split("_", 3)[3], mailing.office.token(), str(ann.token)):
         assert hidden not in told
