@@ -11,5 +11,5 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.005, 0.02, 0.1, 0.5, 2.0, 10.0),
 )
 MESSAGES_HANDLED = Counter("fairlead_messages_handled_total", "Messages that a consumer was given, by result.", ["consumer", "result"])
-OUTBOX_RELAYED = Counter("fairlead_outbox_relayed_total", "Messages that the broker has confirmed.")
-OUTBOX_WAITING = Gauge("fairlead_outbox_waiting", "Messages of the last batch that the broker has not taken.")
+OUTBOX_RELAYED = Counter("fairlead_outbox_relayed_total", "Messages that the broker has confirmed.", ["vhost"])
+OUTBOX_WAITING = Gauge("fairlead_outbox_waiting", "Messages that the broker has not taken.", ["vhost"])

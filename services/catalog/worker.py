@@ -38,7 +38,7 @@ def parts(settings: WorkerSettings, db: Database) -> list[worker.Part]:
     ]
     return [
         Consumer(settings.broker_core_url, QUEUE, inbox, name="catalog inbox"),
-        Relay(settings.database_url, {topology.CORE: settings.broker_core_url}, "catalog"),
+        Relay(settings.database_url, topology.CORE, settings.broker_core_url, "catalog"),
         *(worker.Timer(name, seconds, action) for name, seconds, action in timers),
     ]
 

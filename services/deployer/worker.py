@@ -31,14 +31,13 @@ def parts(settings: WorkerSettings, db: Database) -> Sequence[Part]:
     reconciler = Reconciler(db, provisioner)
     reconciling = Timer("reconcile", _RECONCILE_TICK_SECONDS, reconciler.tick)
 
-    def on_wiped(vhost: str) -> None:
-        if vhost == topology.AGENTS:
-            reconciler.ask()
-            reconciling.wake()
+    def on_wiped() -> None:
+        reconciler.ask()
+        reconciling.wake()
 
-    urls = {topology.CORE: settings.broker_core_url, topology.AGENTS: settings.broker_agents_url}
     return (
-        Relay(settings.database_url, urls, "deployer", on_wiped),
+        Relay(settings.database_url, topology.CORE, settings.broker_core_url, "deployer"),
+        Relay(settings.database_url, topology.AGENTS, settings.broker_agents_url, "deployer", on_wiped),
         Consumer(
             settings.broker_agents_url,
             REPORTS,

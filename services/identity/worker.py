@@ -26,7 +26,7 @@ def make_worker_parts(settings: Settings, parts: Parts) -> list[Part]:
             [FieldError("FAIRLEAD_BROKER_CORE_URL", "is missing")], code="settings-invalid", detail="FAIRLEAD_BROKER_CORE_URL is missing"
         )
     threads: list[Part] = [
-        Relay(settings.database_url, {topology.CORE: settings.broker_core_url}, "identity"),
+        Relay(settings.database_url, topology.CORE, settings.broker_core_url, "identity"),
         Timer("forget", _HOUR, lambda: upkeep.forget_old(parts)),
         Timer("keys", _HOUR, lambda: upkeep.rotate_keys_in_time(parts)),
     ]

@@ -18,6 +18,7 @@ from kernel.db import Database
 from kernel.errors import Conflict
 from kernel.inbox import InboxHandler
 from kernel.messaging.consumer import Consumer, Delivery, Received
+from kernel.metrics import OUTBOX_WAITING
 from kernel.outbox import Relay, put_event
 from tests.fixtures.servers import TestBroker
 from tests.fixtures.waiting import eventually
@@ -53,7 +54,7 @@ def running(*parts: Relay | Consumer) -> Iterator[None]:
 
 
 def relay(kernel_url: str, broker: TestBroker) -> Relay:
-    return Relay(kernel_url, {"core": broker.core_url("identity")}, "identity")
+    return Relay(kernel_url, "core", broker.core_url("identity"), "identity")
 
 
 @contextmanager
@@ -132,13 +133,31 @@ def test_a_message_without_a_queue_waits_and_others_go_on(db: Database, kernel_u
         put_event(session, "identity", event("next"))
     broker.servers.manage("DELETE", f"/api/queues/{broker.core}/retry.1s")
     # The deployer may write to retry.1s; identity may not, so that its relay would fail rather than be unroutable.
-    other = Relay(kernel_url, {"core": broker.core_url("provisioner")}, "identity")
+    other = Relay(kernel_url, "core", broker.core_url("provisioner"), "identity")
     with listening(broker) as seen, running(other):
         eventually(lambda: seen == ["next"])
         with db.system() as session:
             row = session.execute(text("SELECT attempts, last_error FROM outbox WHERE sent_at IS NULL")).one()
         assert row.attempts >= 1
         assert row.last_error == "unroutable"
+
+
+def test_one_virtual_host_goes_on_while_another_is_away(db: Database, kernel_url: str, broker: TestBroker) -> None:
+    with db.system() as session:
+        session.execute(
+            text("INSERT INTO outbox (message_id, vhost, exchange, key, body) VALUES (:id, 'agents', 'commands', 'x', '{}')"),
+            {"id": clock.new_id()},
+        )
+    away = Relay(kernel_url, "agents", broker.core_url("deployer").replace(broker.core, "no-such-host"), "deployer")
+    with listening(broker) as seen, running(away, relay(kernel_url, broker)):
+        for number in range(600):
+            with db.system() as session:
+                put_event(session, "identity", event(str(number)))
+        eventually(lambda: len(seen) == 600)
+        eventually(lambda: unsent(db) == 1)
+        assert seen == [str(number) for number in range(600)]
+        eventually(lambda: OUTBOX_WAITING.labels("agents")._value.get() == 1)
+        assert OUTBOX_WAITING.labels("core")._value.get() == 0
 
 
 def test_a_command_for_a_node_that_is_gone_is_given_up_and_an_event_never(db: Database, kernel_url: str, broker: TestBroker) -> None:
@@ -152,7 +171,7 @@ def test_a_command_for_a_node_that_is_gone_is_given_up_and_an_event_never(db: Da
                 ),
                 {"id": clock.new_id(), "vhost": vhost, "age": age},
             )
-    with running(relay(kernel_url, broker)):
+    with running(Relay(kernel_url, "agents", broker.agents_url("deployer"), "deployer")):
         eventually(lambda: unsent(db) == 2)
     with db.system() as session:
         left = session.execute(text("SELECT vhost, created_at < now() - interval '1 day' FROM outbox ORDER BY vhost")).all()
