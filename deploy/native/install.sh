@@ -53,7 +53,10 @@ missing_packages() {
   have curl || echo curl
   have ip || echo iproute2
   have iptables || echo iptables
-  if [ "${1:-}" = --with-tests ]; then have docker-compose || echo docker-compose; fi
+  if [ "${1:-}" = --with-tests ]; then
+    have docker-compose || echo docker-compose
+    have systemd-analyze || echo systemd
+  fi
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
   local python
   python=$(find_python)
