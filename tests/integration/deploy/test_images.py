@@ -43,8 +43,8 @@ def name(server: RegistryServer, engine: docker.DockerClient) -> Iterator[str]:
 def test_a_built_image_serves_its_page_and_becomes_healthy(engine: docker.DockerClient, name: str) -> None:
     images.build(name, "1", files={"www/index.html": "version one\n"}, labels={"version": "1"}, client=engine)
     container = engine.containers.run(f"{name}:1", detach=True, labels={"image": name})
-    status, output = container.exec_run(["wget", "-q", "-O", "-", "http://127.0.0.1/"])
-    assert (status, output) == (0, b"version one\n")
+    ask = ["wget", "-q", "-O", "-", "http://127.0.0.1/"]
+    eventually(lambda: tuple(container.exec_run(ask)) == (0, b"version one\n"), what="its page")  # it listens a moment after its start
     eventually(lambda: engine.api.inspect_container(str(container.id))["State"]["Health"]["Status"] == "healthy")
     assert engine.images.get(f"{name}:1").labels == {"version": "1"}
 
