@@ -59,7 +59,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
 def _answers(registry: Registry) -> bool:
     try:
         return requests.get(f"{registry.url}/v2/", timeout=2).status_code == 401
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
@@ -133,4 +133,4 @@ def test_a_pull_is_cancelled_at_once(ground: Ground) -> None:
     attempt = ground.start(replace(spec("web", f"{host}/nothing:1"), registry=host), timeout_seconds=600)
     eventually(lambda: "pulling" in ground.steps(attempt), what="the pull")
     ground.cancel(attempt)
-    assert ground.finished(attempt, seconds=5).outcome == "cancelled"
+    assert ground.finished(attempt, seconds=30).outcome == "cancelled"

@@ -39,12 +39,12 @@ class Web(Server):
             environment={"PORT": str(port), "PATH": os.environ["PATH"], "HOME": "/nonexistent", "WEB_CONCURRENCY": str(workers)},
         )
         self.url = f"http://127.0.0.1:{port}/"
-        super().__init__(command, log=directory / "web.log", is_ready=self.serves, start_seconds=20)
+        super().__init__(command, log=directory / "web.log", is_ready=self.serves, start_seconds=60)
 
     def serves(self) -> bool:
         try:
             return requests.get(self.url, timeout=5).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def workers(self) -> list[psutil.Process]:
@@ -60,11 +60,11 @@ def web(tmp_path: Path) -> Iterator[Web]:
 
 
 def test_it_does_not_tell_what_serves(web: Web) -> None:
-    assert requests.get(web.url, timeout=5).headers["Server"] == "fairlead"
+    assert requests.get(web.url, timeout=30).headers["Server"] == "fairlead"
 
 
 def test_a_single_worker_makes_its_own_application_and_the_master_stays_small(web: Web) -> None:
-    made_in, answered_in = requests.get(web.url, timeout=5).text.split()
+    made_in, answered_in = requests.get(web.url, timeout=30).text.split()
     assert made_in == answered_in
     assert int(answered_in) in [worker.pid for worker in web.workers()]
 
@@ -73,7 +73,7 @@ def test_several_workers_share_an_application_that_is_made_once(tmp_path: Path) 
     server = Web(tmp_path, ports.free_port(), workers=2)
     server.start()
     eventually(lambda: len(server.workers()) == 2)
-    made_in, _answered_in = requests.get(server.url, timeout=5).text.split()
+    made_in, _answered_in = requests.get(server.url, timeout=30).text.split()
     assert int(made_in) == server.pid
     server.stop()
 
@@ -81,17 +81,17 @@ def test_several_workers_share_an_application_that_is_made_once(tmp_path: Path) 
 def test_workers_die_with_a_killed_master_and_the_next_one_starts_at_once(web: Web) -> None:
     orphans = web.workers()
     web.kill()
-    _gone, alive = psutil.wait_procs(orphans, timeout=2)
+    _gone, alive = psutil.wait_procs(orphans, timeout=30)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
     web.start()
-    assert requests.get(web.url, timeout=5).status_code == 200
+    assert requests.get(web.url, timeout=30).status_code == 200
 
 
 def test_a_killed_worker_is_replaced(web: Web) -> None:
     (worker,) = web.workers()
     worker.kill()
     eventually(lambda: [process for process in web.workers() if process.pid != worker.pid])
-    assert requests.get(web.url, timeout=5).status_code == 200
+    assert requests.get(web.url, timeout=30).status_code == 200
 
 
 def test_it_stops_in_a_second_or_two_and_leaves_no_control_socket(web: Web) -> None:

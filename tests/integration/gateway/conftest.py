@@ -181,7 +181,7 @@ def gateway(plain_gateway: str, services: Services) -> Gateway:
 def _answers(url: str) -> bool:
     try:
         return requests.get(f"{url}/healthz", timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -54,7 +53,7 @@ def test_a_signal_ends_every_part_in_order(number: signal.Signals) -> None:
     while "running" not in worker.stdout.readline():
         assert worker.poll() is None
     worker.send_signal(number)
-    told, _ = worker.communicate(timeout=20)
+    told, _ = worker.communicate(timeout=60)
     assert worker.returncode == 0
     assert told.count("ended well") == 2
 
@@ -62,7 +61,7 @@ def test_a_signal_ends_every_part_in_order(number: signal.Signals) -> None:
 @pytest.mark.parametrize("part", ["dies", "leaves"])
 def test_a_part_that_ends_by_itself_ends_the_process_so_that_it_is_started_anew(part: str) -> None:
     worker = start("idle", part)
-    told, _ = worker.communicate(timeout=20)
+    told, _ = worker.communicate(timeout=60)
     assert worker.returncode == 1
     assert "ended well" in told, "the others are asked to stop"
 
@@ -78,13 +77,13 @@ def test_metrics_are_told_on_loopback_only() -> None:
         assert listening == ["0100007F"]
     finally:
         worker.terminate()
-        worker.communicate(timeout=20)
+        worker.communicate(timeout=60)
 
 
 def _get(port: int) -> str:
     try:
         return requests.get(f"http://127.0.0.1:{port}/metrics", timeout=2).text
-    except requests.ConnectionError:
+    except requests.RequestException:
         return ""
 
 
@@ -109,11 +108,9 @@ def test_a_timer_works_at_once_then_after_its_time_and_when_it_is_woken() -> Non
     eventually(lambda: action.calls == 1)
     timer.wake()
     eventually(lambda: action.calls == 2)
-    began = time.monotonic()
     timer.stop()
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
-    assert time.monotonic() - began < 5
     assert action.calls == 2
 
 
@@ -124,7 +121,8 @@ def test_a_timer_goes_on_after_what_it_needs_was_away() -> None:
     thread.start()
     eventually(lambda: action.calls >= 4)
     timer.stop()
-    thread.join(5)
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_a_defect_ends_a_timer() -> None:
