@@ -161,7 +161,7 @@ def test_a_forged_report_is_parked(
     node(report(key), with_user=False)
     node(report(key))
     eventually(lambda: broker.depth(broker.agents, "audit.reports.parked") == 4)
-    assert len(entries(db)) == 2
+    eventually(lambda: len(entries(db)) == 2)
 
 
 def test_a_pulse_leaves_no_entry(worker: None, db: Database, publish: Callable[..., None], node: Callable[..., None]) -> None:
