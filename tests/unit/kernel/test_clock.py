@@ -36,6 +36,14 @@ def test_ids_of_later_milliseconds_sort_later() -> None:
     assert str(made[0]) < str(made[-1])
 
 
+def test_ids_sort_in_the_order_of_their_making_even_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [clock.new_id() for _ in range(5_000)]
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    made += [clock.new_id() for _ in range(5_000)]
+    assert made == sorted(made)
+    assert all((one.version, one.variant) == (7, RFC_4122) for one in made)
+
+
 def test_no_id_is_made_twice() -> None:
     assert len({clock.new_id() for _ in range(20_000)}) == 20_000
 
