@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,8 @@ FORCED_BY: Mapping[str, str] = {"gateway": "FAIRLEAD_PORT"} | {
     name: f"FAIRLEAD_{name.upper()}_PORT" for name in DEFAULTS if name != "gateway"
 }
 TRIES = 200
+# Where `free_port` looks next: no two of a process are the same, though nobody listens on the first one yet.
+_next_for_tests = itertools.count(int(clock.random_fraction() * 10_000))
 _OFFSETS = (20_000, 100, 100)  # the first port of a second stack, the width of its range, how many ranges there are
 
 
@@ -73,13 +76,13 @@ def owner_of(port: int) -> str:
 
 
 def free_port() -> int:
-    """Some port that nobody listens on at this moment, for tests.
+    """Some port that nobody listens on at this moment, another one each time; for tests.
 
     It lies below those that Linux gives to clients (32768 and up): a client that knocks while the server is down could be
     given the very port that it knocks at, connect to itself, and keep the server from coming back.
     """
     for _ in range(TRIES):
-        port = 10_000 + int(clock.random_fraction() * 10_000)
+        port = 10_000 + next(_next_for_tests) % 10_000
         if is_free(port):
             return port
     raise StackError("ports", "no free port between 10000 and 20000")

@@ -92,6 +92,12 @@ def test_a_port_on_which_a_program_listens_is_not_free(listener: socket.socket) 
     assert "pid" in ports.owner_of(port)
 
 
+def test_ports_for_tests_are_all_different_and_free() -> None:
+    found = [ports.free_port() for _ in range(200)]
+    assert len(set(found)) == 200
+    assert all(10_000 <= port < 20_000 for port in found)
+
+
 def test_a_running_stack_moves_only_when_another_port_is_asked_for() -> None:
     present = {"gateway": 8080, "registry": 5500}
     assert not ports.are_moved(present, {})
