@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fixtures import servers as fixture
 from tests.fixtures.engine import running_engine
@@ -13,6 +14,11 @@ from tests.fixtures.servers import Servers, TestBroker, TestDatabase
 from tests.fixtures.stack import Harbour, Stack, make_harbour, remove_harbour, running_stack
 
 TESTS = Path(__file__).parent
+
+# The same examples each time, however slow the machine: a run tells of a change, not of luck. `--hypothesis-profile=default`
+# looks for new ones.
+settings.register_profile("steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session", autouse=True)
