@@ -72,15 +72,6 @@ def new_prefix() -> str:
     return f"t{clock.new_id().hex[-12:]}"
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        number: int = one.getsockname()[1]
-        return number
-
-
 def spec(name: str, image_name: str, *, sealed: dict[str, SealedSecret] | None = None, **config: Any) -> ContainerSpec:
     """A container that sleeps, unless told otherwise. Any: configuration."""
     base: Config = {"command": ["sleep", "100000"], "init": True, "stop_grace_seconds": 1, "expected_state": {"stable_seconds": 0}}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from deploy.native.ports import free_port
 from kernel.contracts.spec import LABEL_ATTEMPT, LABEL_GENERATION, LABEL_SPEC, spec_hash
-from tests.integration.agent.ground import Ground, free_port, names, spec
+from tests.integration.agent.ground import Ground, names, spec
 
 
 def test_a_first_deployment_makes_its_containers_and_says_so(ground: Ground) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from deploy.native.ports import free_port
 from kernel.contracts.agent import DeploymentFinished
 from kernel.contracts.config import Config
 from kernel.contracts.deployer import ApplyDeployment, CancelDeployment
 from kernel.contracts.envelope import encode
 from kernel.contracts.spec import ContainerSpec
 from kernel.signing import sign_body
-from tests.integration.agent.ground import Ground, free_port, names, spec
+from tests.integration.agent.ground import Ground, names, spec
 
 ROOT = Path(__file__).resolve().parents[3]
 # Every moment takes minutes; a run takes some of them, others each day. FAIRLEAD_EVERY_MOMENT=1 takes all.

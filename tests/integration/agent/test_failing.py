@@ -6,13 +6,14 @@ import pytest
 
 from agent.docker import Engine
 from agent.identity import load_or_make_keys
+from deploy.native.ports import free_port
 from kernel import clock
 from kernel.contracts.agent import DeploymentFinished
 from kernel.contracts.config import Config
 from kernel.contracts.spec import LABEL_NODE
 from kernel.signing import seal
 from tests.fixtures.waiting import eventually
-from tests.integration.agent.ground import Ground, free_port, names, new_prefix, spec
+from tests.integration.agent.ground import Ground, names, new_prefix, spec
 
 _FAILING_CHECK: Config = {"test": ["false"], "interval_seconds": 0.2, "retries": 2}
 
