@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import structlog
 from flask import Flask, Response, jsonify
 
 from gateway.parts import Parts
@@ -15,17 +16,23 @@ from gateway.routing import public
 from gateway.upstream import Upstream
 from kernel import clock
 from kernel.errors import Unavailable
+from kernel.messaging.parked_count import count
+from kernel.messaging.topology import AGENT_QUEUES, CORE_QUEUES
+
+log = structlog.get_logger(__name__)
 
 VERSION = "0.1.0"
 _ASK_SECONDS = 3.0
 _BROKER_SECONDS = 3.0
 _KEPT_SECONDS = 1.0
+_PARKED_SECONDS = 30.0
 
 T = TypeVar("T")
 
 
 def add_routes(app: Flask, parts: Parts) -> None:
-    readiness = Kept(lambda: _readiness(parts), _KEPT_SECONDS)
+    parked_messages = Kept(lambda: _parked(parts), _PARKED_SECONDS)
+    readiness = Kept(lambda: _readiness(parts, parked_messages), _KEPT_SECONDS)
     versions = Kept(lambda: _versions(parts), 5 * _KEPT_SECONDS)
 
     @app.get("/healthz")
@@ -70,13 +77,29 @@ def ask_all(parts: Parts, question: Callable[[Upstream], T]) -> dict[str, T]:
         return dict(zip(parts.upstreams, pool.map(question, parts.upstreams.values()), strict=True))
 
 
-def _readiness(parts: Parts) -> dict[str, Any]:
+def _readiness(parts: Parts, parked_messages: Kept) -> dict[str, Any]:
     parts.live.start()
     found = ask_all(parts, _ready)
     listening = parts.live.wait_connected(_BROKER_SECONDS)
     found["broker"] = {"ready": True} if listening else {"ready": False, "reason": "RabbitMQ cannot be reached by the gateway"}
     ready = all(part["ready"] for part in found.values())
-    return {"status": "ready" if ready else "not-ready", "version": VERSION, "parts": found}
+    waiting = parked_messages.get() if listening else {}
+    warnings = [f"{number} parked messages of {queue}: somebody must look at them" for queue, number in waiting.items()]
+    return {"status": "ready" if ready else "not-ready", "version": VERSION, "parts": found, "warnings": warnings}
+
+
+def _parked(parts: Parts) -> dict[str, Any]:
+    """Queue -> parked messages, where there are any; a virtual host that does not answer is left out. Any: numbers."""
+    hosts = ((CORE_QUEUES, parts.settings.broker_core_url), (AGENT_QUEUES, parts.settings.broker_agents_url))
+    found: dict[str, Any] = {}
+    for queues, url in hosts:
+        try:
+            counted = count(url, tuple(queues)) if url else {}
+        except Unavailable as error:
+            log.warning("parked messages could not be counted", error=error.detail)
+            continue
+        found |= {queue: number for queue, number in counted.items() if number}
+    return found
 
 
 def _ready(upstream: Upstream) -> dict[str, Any]:

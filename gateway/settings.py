@@ -22,6 +22,12 @@ class Settings:
     audit_url: str = setting("FAIRLEAD_AUDIT_URL", "internal address of audit")
     broker_core_url: str = setting("FAIRLEAD_BROKER_CORE_URL", "AMQP address of the virtual host core, for live events", secret=True)
     public_url: str = setting("FAIRLEAD_PUBLIC_URL", "the address that people type, without a slash at the end")
+    broker_agents_url: str = setting(
+        "FAIRLEAD_BROKER_AGENTS_URL",
+        "AMQP address of the virtual host agents; without it its parked messages are not seen",
+        default="",
+        secret=True,
+    )
     trusted_proxies: tuple[str, ...] = setting(
         "FAIRLEAD_GATEWAY_TRUSTED_PROXIES", "networks (CIDR) of proxies before the gateway, whose X-Forwarded-For is believed", default=()
     )

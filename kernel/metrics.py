@@ -13,3 +13,4 @@ REQUEST_SECONDS = Histogram(
 MESSAGES_HANDLED = Counter("fairlead_messages_handled_total", "Messages that a consumer was given, by result.", ["consumer", "result"])
 OUTBOX_RELAYED = Counter("fairlead_outbox_relayed_total", "Messages that the broker has confirmed.", ["vhost"])
 OUTBOX_WAITING = Gauge("fairlead_outbox_waiting", "Messages that the broker has not taken.", ["vhost"])
+PARKED = Gauge("fairlead_parked_messages", "Messages that could not be handled and wait for somebody, by queue.", ["queue"])

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pika
 
 from kernel.contracts.envelope import peek
-from kernel.errors import Conflict, FairleadError, Invalid, Unavailable
-from kernel.messaging.connection import BROKEN, parameters
+from kernel.errors import Conflict, FairleadError, Invalid
 from kernel.messaging.consumer import ATTEMPTS_HEADER, REASON_HEADER, USER_HEADER
+from kernel.messaging.parked_count import channel_of, count
 from kernel.messaging.topology import AGENT_QUEUES, CORE_QUEUES, parked_queue, retry_exchange
 
 QUEUES: tuple[str, ...] = (*CORE_QUEUES, *AGENT_QUEUES)
@@ -31,12 +30,6 @@ class Parked:
     reason: str
     attempts: int
     body: bytes
-
-
-def count(url: str, queue: str) -> int:
-    """How many messages of `queue` are parked. Raises Unavailable."""
-    with _channel(url) as channel:
-        return int(channel.queue_declare(parked_queue(queue), passive=True).method.message_count)
 
 
 def show(url: str, queue: str, *, most: int = _MOST) -> list[Parked]:
@@ -90,26 +83,13 @@ def drop(url: str, queue: str, *, ids: Sequence[str], most: int = _MOST) -> int:
 
 def _walk(url: str, queue: str, visit: Callable[[Any, Any, Any, bytes], None], most: int) -> None:
     """Give each parked message to `visit`; what it does not acknowledge goes back when the channel closes."""
-    with _channel(url) as channel:
+    with channel_of(url) as channel:
         channel.confirm_delivery()
         for _ in range(most):
             method, properties, body = channel.basic_get(parked_queue(queue))
             if method is None:
                 return
             visit(channel, method, properties, body)
-
-
-@contextmanager
-def _channel(url: str) -> Iterator[Any]:  # Any: pika's channel is untyped
-    try:
-        connection = pika.BlockingConnection(parameters(url, "parked messages"))
-        try:
-            yield connection.channel()
-        finally:
-            if connection.is_open:
-                connection.close()
-    except BROKEN as error:
-        raise Unavailable(f"RabbitMQ: {error!r}", code="broker-unavailable") from error
 
 
 def _parked(properties: Any, body: bytes) -> Parked:
@@ -141,7 +121,7 @@ def main(arguments: Sequence[str], url_of: Callable[[str], str | None] = lambda 
 def _carry_out(verb: str, queue: str | None, ids: Sequence[str], url_of: Callable[[str], str | None]) -> list[str]:
     if verb == "list":
         known = [(name, url_of(name)) for name in QUEUES]
-        return [f"{name:<20} {count(url, name)} parked" for name, url in known if url]
+        return [f"{name:<20} {count(url, (name,))[name]} parked" for name, url in known if url]
     url = url_of(queue) if queue else None
     if queue is None or url is None:
         raise Conflict("queue-needed", f"Name a queue whose broker address is at hand: one of {', '.join(QUEUES)}.")

@@ -7,10 +7,14 @@ import os
 from kernel import housekeeping, signing, telemetry
 from kernel.db import Database
 from kernel.messaging.consumer import Consumer
+from kernel.messaging.parked_gauge import ParkedGauge
 from kernel.settings import load
 from kernel.worker import Timer, run
 from services.audit import messages, usecases
 from services.audit.settings import WorkerSettings
+
+EVENTS = "audit.inbox"
+REPORTS = "audit.reports"
 
 _PREFETCH = 500
 _CHECKPOINT_SECONDS = 60.0
@@ -21,7 +25,7 @@ def consumers(settings: WorkerSettings, db: Database) -> list[Consumer]:
     """One consumer for events, one for reports."""
     events = Consumer(
         settings.broker_core_url,
-        "audit.inbox",
+        EVENTS,
         messages.Recorder(db, messages.fact_of_event),
         name="audit events",
         read=messages.read_event,
@@ -29,7 +33,7 @@ def consumers(settings: WorkerSettings, db: Database) -> list[Consumer]:
     )
     reports = Consumer(
         settings.broker_agents_url,
-        "audit.reports",
+        REPORTS,
         messages.Recorder(db, messages.fact_of_report),
         name="audit reports",
         read=messages.ReportReader(db),
@@ -48,9 +52,10 @@ def main() -> int:
     def make_checkpoints() -> None:
         usecases.make_due_checkpoints(db, key)
 
-    timers = [
+    timers: list[Timer] = [
         Timer("checkpoints", _CHECKPOINT_SECONDS, make_checkpoints),
         Timer("housekeeping", _HOUSEKEEPING_SECONDS, lambda: housekeeping.forget_keys(db)),
+        ParkedGauge({EVENTS: settings.broker_core_url, REPORTS: settings.broker_agents_url}),
     ]
     return run([*consumers(settings, db), *timers], metrics_port=settings.metrics_port or None)
 

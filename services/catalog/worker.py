@@ -14,6 +14,7 @@ from kernel.inbox import InboxHandler, one_by_one
 from kernel.keyring import KeyRing
 from kernel.messaging import topology
 from kernel.messaging.consumer import Consumer
+from kernel.messaging.parked_gauge import ParkedGauge
 from kernel.outbox import Relay
 from kernel.settings import load
 from services.catalog.messages import HANDLERS, QUEUE
@@ -40,6 +41,7 @@ def parts(settings: WorkerSettings, db: Database) -> list[worker.Part]:
         Consumer(settings.broker_core_url, QUEUE, inbox, name="catalog inbox"),
         Relay(settings.database_url, topology.CORE, settings.broker_core_url, "catalog"),
         *(worker.Timer(name, seconds, action) for name, seconds, action in timers),
+        ParkedGauge({QUEUE: settings.broker_core_url}),
     ]
 
 

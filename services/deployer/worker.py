@@ -9,6 +9,7 @@ from kernel import housekeeping, signing, telemetry, worker
 from kernel.db import Database
 from kernel.messaging import topology
 from kernel.messaging.consumer import Consumer
+from kernel.messaging.parked_gauge import ParkedGauge
 from kernel.outbox import Relay
 from kernel.settings import load
 from kernel.worker import Part, Timer
@@ -49,7 +50,8 @@ def parts(settings: WorkerSettings, db: Database) -> Sequence[Part]:
         Consumer(settings.broker_core_url, EVENTS, events_handler(db, provisioner), name="deployer events"),
         Timer("deadlines", _CLOCK_SECONDS, lambda: watch_clock(db, signing_key)),
         reconciling,
-        Timer("housekeeping", _HOUSEKEEPING_SECONDS, lambda: housekeeping.forget_old(db)),
+        Timer("housekeeping", _HOUSEKEEPING_SECONDS, keep_house),
+        ParkedGauge({EVENTS: settings.broker_core_url, REPORTS: settings.broker_agents_url}),
     )
 
 

@@ -11,6 +11,8 @@ import requests
 from flask import Response
 
 from kernel import clock
+from kernel.messaging.publisher import Confirm, Outgoing, Publisher
+from tests.fixtures.servers import TestBroker
 from tests.integration.gateway.conftest import TEAM, Gateway, RunGateway, Services
 
 PROJECTS = f"/api/v1/teams/{TEAM}/projects"
@@ -120,9 +122,10 @@ def test_a_correlation_id_that_no_service_takes_is_not_taken_here(gateway: Gatew
 
 
 def test_a_token_is_exchanged_once_for_a_while(gateway: Gateway, services: Services) -> None:
+    began = clock.monotonic()
     for _ in range(5):
         assert gateway.call(PROJECTS).status_code == 200
-    assert len(services.exchanges) == 1
+    assert len(services.exchanges) <= 1 + (clock.monotonic() - began) // 5, "an answer is kept for five seconds"
 
 
 def test_a_bad_token_is_told_at_once(gateway: Gateway, services: Services) -> None:
@@ -253,6 +256,20 @@ def test_readiness_names_each_part_with_its_reason(run_gateway: RunGateway) -> N
 
 def test_all_parts_ready_is_ready(live_gateway: Gateway) -> None:
     assert live_gateway.call("/readyz", token=None).json()["status"] == "ready"
+
+
+def test_parked_messages_are_a_warning_and_no_fault(run_gateway: RunGateway, broker: TestBroker) -> None:
+    for url, queue in ((broker.core_url("audit"), "audit.inbox"), (broker.agents_url("audit"), "audit.reports")):
+        publisher = Publisher(url, "test")
+        assert publisher.publish([Outgoing("dead-letters", queue, b"{", "a")]) == [Confirm.CONFIRMED]
+        publisher.close()
+    hosts = {"FAIRLEAD_BROKER_CORE_URL": broker.core_url("gateway"), "FAIRLEAD_BROKER_AGENTS_URL": broker.agents_url("gateway")}
+    answer = run_gateway(**hosts).call("/readyz", token=None)
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    assert [warning.split(":")[0] for warning in answer.json()["warnings"]] == [
+        "1 parked messages of audit.inbox",
+        "1 parked messages of audit.reports",
+    ]
 
 
 def test_the_install_script_carries_its_token_and_nothing_else(gateway: Gateway) -> None:

@@ -6,7 +6,10 @@ import pytest
 
 from kernel.messaging import parked
 from kernel.messaging.consumer import ATTEMPTS_HEADER, REASON_HEADER
+from kernel.messaging.parked_count import count
+from kernel.messaging.parked_gauge import ParkedGauge
 from kernel.messaging.publisher import Outgoing, Publisher
+from kernel.metrics import PARKED
 from tests.fixtures.servers import TestBroker
 from tests.fixtures.waiting import eventually
 
@@ -32,7 +35,7 @@ def test_looking_shows_the_reason_and_leaves_everything_parked(url: str) -> None
             ("a", "unreadable", "not-json: no"),
             ("b", "x.v1", "not-json: no"),
         ]
-    assert parked.count(url, QUEUE) == 2
+    assert count(url, [QUEUE]) == {QUEUE: 2}
 
 
 def test_one_message_is_sent_back_to_its_queue(url: str, broker: TestBroker) -> None:
@@ -51,3 +54,18 @@ def test_the_command_lists_and_says_what_it_needs(url: str, capsys: pytest.Captu
     assert "audit.inbox" in capsys.readouterr().out
     assert parked.main(["drop", QUEUE], lambda queue: url) == 1
     assert "ids-needed" in capsys.readouterr().err
+
+
+def test_a_worker_shows_how_many_are_parked(url: str) -> None:
+    gauge = ParkedGauge({QUEUE: url})
+    gauge.look()
+    assert PARKED.labels(QUEUE)._value.get() == 2
+    assert parked.drop(url, QUEUE, ids=["a"]) == 1
+    eventually(lambda: count(url, [QUEUE]) == {QUEUE: 1})
+    gauge.look()
+    assert PARKED.labels(QUEUE)._value.get() == 1
+
+
+def test_whoever_may_connect_may_count(url: str, broker: TestBroker) -> None:
+    assert count(broker.core_url("gateway"), [QUEUE, "deployer.inbox"]) == {QUEUE: 2, "deployer.inbox": 0}
+    assert count(broker.agents_url("gateway"), ["audit.reports"]) == {"audit.reports": 0}
