@@ -24,7 +24,7 @@ def follow(client: Client, path: str, *, seconds: float, tell: Callable[[dict[st
                 last = event.id or last
                 if event.event == "end":
                     return
-                if event.event != "problem":
+                if event.event not in ("problem", "lost"):
                     tell(event.data)
         except ApiError as error:
             # Each access token is renewed once: what is refused with a new one is refused.

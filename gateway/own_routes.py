@@ -46,7 +46,7 @@ PATHS: dict[str, Document] = {
         "streamDeploymentEvents",
         "The events of a deployment from any point on, as they happen: nothing missed, nothing twice. "
         "Events are `status`, `step` and `log` with the event as data and its number as id, `end` when the attempt is over, "
-        "`problem` when the stream had to stop.",
+        "`problem` when the stream had to stop, `lost` where events that were asked for are too old to be kept.",
         responses={"200": _STREAM, **_REFUSED},
         parameters=[
             _path("team_id"),

@@ -34,12 +34,17 @@ _TEAM = "/api/v1/teams/<uuid:team_id>"
 
 @dataclass(frozen=True)
 class Page:
-    """Some of a deployment's events; `done` says that nothing is being worked on and all was read. Any: JSON."""
+    """Some of a deployment's events; `done` says that nothing is being worked on and all was read. Any: JSON.
+
+    `lost`: some before them are kept no longer. `last` is the number to read on from.
+    """
 
     items: list[dict[str, Any]]
     more: bool
     done: bool
     status: str
+    lost: bool = False
+    last: int = 0
 
 
 _NOTHING = Page([], more=False, done=False, status="")
@@ -60,7 +65,14 @@ class DeploymentLog:
         only = f"&attempt={self.attempt}" if self.attempt is not None else ""
         document = self._ask(f"/events?after={after}&limit={_PAGE}{only}")
         items = [item for item in document["items"] if int(item["number"]) > after]
-        return Page(items, bool(document.get("more")), bool(document.get("done")), str(document.get("status")))
+        return Page(
+            items,
+            more=bool(document.get("more")),
+            done=bool(document.get("done")),
+            status=str(document.get("status")),
+            lost=bool(document.get("lost")),
+            last=int(document.get("next_after") or 0),
+        )
 
     def _ask(self, rest: str) -> Any:  # JSON
         token = self.caller.internal_token(self.parts.exchange, self.team_id)
@@ -98,7 +110,10 @@ class DeploymentStream:
             except FairleadError as error:
                 yield _problem(error)
                 return
+            if page.lost:
+                yield _sse("lost", {"detail": "Events before this were too old to be kept: read on from here."})
             yield from map(self._sent, page.items)
+            self._after = max(self._after, page.last)
             if page.done:
                 yield _sse("end", {"status": page.status, "attempt": self._log.attempt})
                 return

@@ -22,7 +22,7 @@ _REMEMBER = text(
 )
 _FORGET = text(
     "DELETE FROM inbox WHERE (consumer, message_id) IN"
-    " (SELECT consumer, message_id FROM inbox WHERE received_at < now() - interval '30 days' LIMIT 20000)"
+    " (SELECT consumer, message_id FROM inbox WHERE received_at < now() - interval '30 days' LIMIT :most) RETURNING 1"
 )
 
 HandleBatch = Callable[[Session, Sequence[Received]], None]
@@ -34,10 +34,9 @@ def remember(session: Session, consumer: str, ids: Sequence[UUID]) -> set[UUID]:
     return {row[0] for row in rows}
 
 
-def forget_old(db: Database) -> None:
-    """Delete what was recorded more than 30 days ago; messages are not kept that long anywhere."""
-    with db.system() as session:
-        session.execute(_FORGET)
+def forget_old(session: Session, most: int) -> int:
+    """Delete some of what was recorded more than 30 days ago, as no message is kept that long; returns how many."""
+    return len(session.execute(_FORGET, {"most": most}).all())
 
 
 class InboxHandler:

@@ -151,10 +151,13 @@ class VersionPinRow(Base):
 
 
 class VersionDeploymentRow(Base):
-    """What the deployer's events have said of each deployment; a deleted one stays as a stone against old news."""
+    """What the deployer's events have said of each deployment; a deleted one stays for a time, as a stone against old news."""
 
     __tablename__ = "version_deployments"
-    __table_args__ = (Index("ix_version_deployments_version_id", "version_id"),)
+    __table_args__ = (
+        Index("ix_version_deployments_version_id", "version_id"),
+        Index("ix_version_deployments_deleted", "updated_at", postgresql_where=text("status = 'deleted'")),
+    )
     deployment_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     team_id: Mapped[UUID] = mapped_column(Uuid)
     version_id: Mapped[UUID] = mapped_column(Uuid)

@@ -30,3 +30,8 @@ class WorkerSettings(Settings):
 
     broker_core_url: str = setting("FAIRLEAD_BROKER_CORE_URL", "the broker's virtual host for events between services", secret=True)
     metrics_port: int = setting("FAIRLEAD_METRICS_PORT", "the local port of the worker's metrics (0: none)", default=0)
+    deleted_deployment_days: int = setting(
+        "FAIRLEAD_DELETED_DEPLOYMENT_DAYS",
+        "a deleted deployment is remembered so many days against old news of it (0: for ever); longer than a message stays parked",
+        default=90,
+    )

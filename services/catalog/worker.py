@@ -34,7 +34,7 @@ def parts(settings: WorkerSettings, db: Database) -> list[worker.Part]:
     inbox = InboxHandler(db, QUEUE, one_by_one(HANDLERS))
     timers: list[tuple[str, float, Callable[[], None]]] = [
         ("expired pins", _PINS_SECONDS, lambda: teams.forget_expired_pins(db)),
-        ("housekeeping", _HOURLY_SECONDS, lambda: housekeeping.forget_old(db)),
+        ("housekeeping", _HOURLY_SECONDS, lambda: _keep_house(db, settings)),
         ("reseal", _HOURLY_SECONDS, lambda: _reseal(db, vault)),
     ]
     return [
@@ -43,6 +43,11 @@ def parts(settings: WorkerSettings, db: Database) -> list[worker.Part]:
         *(worker.Timer(name, seconds, action) for name, seconds, action in timers),
         ParkedGauge({QUEUE: settings.broker_core_url}),
     ]
+
+
+def _keep_house(db: Database, settings: WorkerSettings) -> None:
+    housekeeping.forget_old(db)
+    teams.forget_deleted_deployments(db, days=settings.deleted_deployment_days)
 
 
 def _reseal(db: Database, vault: Vault) -> None:

@@ -32,3 +32,8 @@ class WorkerSettings(Settings):
     broker_core_url: str = setting("FAIRLEAD_BROKER_CORE_URL", "the broker's virtual host for events between services", secret=True)
     broker_agents_url: str = setting("FAIRLEAD_BROKER_AGENTS_URL", "the broker's virtual host for agents", secret=True)
     metrics_port: int = setting("FAIRLEAD_METRICS_PORT", "the local port of the worker's metrics (0: none)", default=0)
+    event_days: int = setting(
+        "FAIRLEAD_EVENT_DAYS",
+        "events of deployments and nodes are kept so many days (0: for ever); those of a live or last attempt always",
+        default=90,
+    )

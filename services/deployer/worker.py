@@ -17,6 +17,7 @@ from services.deployer.messages import EVENTS, REPORTS, ReportsHandler, events_h
 from services.deployer.provisioning import Provisioner
 from services.deployer.settings import WorkerSettings
 from services.deployer.usecases.deadlines import watch_clock
+from services.deployer.usecases.forget import forget_events
 from services.deployer.usecases.reconcile import Reconciler
 
 _CLOCK_SECONDS = 1.0
@@ -38,6 +39,10 @@ def parts(settings: WorkerSettings, db: Database) -> Sequence[Part]:
 
     return (
         Relay(settings.database_url, topology.CORE, settings.broker_core_url, "deployer"),
+    def keep_house() -> None:
+        housekeeping.forget_old(db)
+        forget_events(db, days=settings.event_days)
+
         Relay(settings.database_url, topology.AGENTS, settings.broker_agents_url, "deployer", on_wiped),
         Consumer(
             settings.broker_agents_url,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -83,6 +83,18 @@ def release_pin(session: Session, team_id: UUID, *, version_id: UUID, deployment
 def forget_expired_pins(session: Session, now: datetime) -> int:
     statement = delete(VersionPinRow).where(VersionPinRow.expires_at < now).returning(VersionPinRow.version_id)
     return len(session.execute(statement).all())
+
+
+_FORGET_DELETED = text("""
+DELETE FROM version_deployments WHERE deployment_id IN (
+  SELECT deployment_id FROM version_deployments WHERE status = 'deleted' AND updated_at < now() - make_interval(days => :days) LIMIT :most)
+RETURNING 1
+""")
+
+
+def forget_deleted(session: Session, *, days: int, most: int) -> int:
+    """Forget some of the deployments whose deletion was told more than `days` ago; returns how many."""
+    return len(session.execute(_FORGET_DELETED, {"days": days, "most": most}).all())
 
 
 def statuses_of(session: Session, team_id: UUID, version_ids: Sequence[UUID], now: datetime) -> dict[UUID, list[str]]:

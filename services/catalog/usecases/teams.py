@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from kernel import clock
 from kernel.db import Database
+from kernel.housekeeping import in_batches
 from services.catalog.domain import Registry, RegistryType
 from services.catalog.store import deployments, registries
 from services.catalog.store.deployments import KnownDeployment
@@ -53,3 +54,10 @@ def forget_expired_pins(db: Database) -> None:
     """Starts that never began give their version free."""
     with db.system() as session:
         deployments.forget_expired_pins(session, clock.now())
+
+
+def forget_deleted_deployments(db: Database, *, days: int) -> int:
+    """Forget deployments that were deleted more than `days` ago (0: none), in short transactions; returns how many."""
+    if days <= 0:
+        return 0
+    return in_batches(db, lambda session, most: deployments.forget_deleted(session, days=days, most=most))

@@ -259,11 +259,11 @@ class Events(MethodView):
     @blp.arguments(schemas.EventArguments, location="query")
     @blp.response(200, schemas.EventPageSchema)
     def get(self, arguments: Json, team_id: UUID, deployment_id: UUID) -> Json:
-        """What happened, in order, from a number on."""
+        """What happened, in order, from a number on; `lost` says that some of it was too old to be kept."""
         page = read.read_event_page(_part("db"), principal(), deployment_id, **arguments)
         items = [{name: getattr(row, name) for name in schemas.EventSchema().fields} for row in page.items]
         items = [item | {"kind": EventKind(item["kind"])} for item in items]
-        facts = {"next_after": page.next_after, "more": page.more, "done": page.done, "status": Status(page.status)}
+        facts = {"next_after": page.next_after, "more": page.more, "done": page.done, "status": Status(page.status), "lost": page.lost}
         return {"items": items} | facts
 
 

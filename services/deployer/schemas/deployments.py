@@ -320,3 +320,6 @@ class EventPageSchema(Schema):
     more = fields.Boolean(required=True)
     done = fields.Boolean(required=True)
     status = fields.Enum(Status, by_value=True, required=True)
+    lost = fields.Boolean(
+        required=True, metadata={"description": "events after `after` were deleted as too old: this page begins with the oldest kept"}
+    )

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from services.deployer.domain.states import EventKind
-from services.deployer.models import Deployment, DeploymentEvent
+from services.deployer.models import Attempt, Deployment, DeploymentEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,3 +69,18 @@ def read_events(session: Session, deployment_id: UUID, *, attempt: int | None, a
     if attempt is not None:
         query = query.where(DeploymentEvent.attempt == attempt)
     return list(session.scalars(query.order_by(DeploymentEvent.number).limit(limit + 1)))
+
+
+def misses_some(session: Session, deployment: Deployment, rows: Sequence[DeploymentEvent], *, attempt: Attempt | None, after: int) -> bool:
+    """Do `rows`, read just before from `after` on, begin later than they would if nothing had been deleted?"""
+    if attempt is None:
+        return rows[0].number > after + 1 if rows else deployment.event_count > after
+    oldest = session.execute(select(func.min(DeploymentEvent.number)).where(DeploymentEvent.deployment_id == deployment.id)).scalar_one()
+    if after >= (oldest or deployment.event_count + 1) - 1:
+        return False
+    # Its first event is as old as itself; where that stands nothing of it was deleted.
+    own = select(func.min(DeploymentEvent.at)).where(
+        DeploymentEvent.deployment_id == deployment.id, DeploymentEvent.attempt == attempt.number
+    )
+    begun = session.execute(own).scalar_one()
+    return begun is None or begun > attempt.started_at

@@ -18,7 +18,7 @@ from services.deployer.domain.states import NodeStatus, Status, Sync, VersionTyp
 from services.deployer.models import Attempt, Deployment, DeploymentEvent, Instance, Node
 from services.deployer.store.attempts import attempts_of, find_numbered, list_attempts, live_of, load_stack
 from services.deployer.store.deployments import Filters, find_deployment, instances_of, list_deployments
-from services.deployer.store.events import read_events
+from services.deployer.store.events import misses_some, read_events
 from services.deployer.store.places import database_now, nodes_of, status_at
 from services.deployer.usecases.prepare import is_reachable
 
@@ -46,13 +46,17 @@ class DeploymentView:
 
 @dataclass(frozen=True)
 class EventPage:
-    """Events after a number. `done`: no more will come of the attempt (or, without one, of what is being worked on)."""
+    """Events after a number. `done`: no more will come of the attempt (or, without one, of what is being worked on).
+
+    `lost`: events between the number and these were deleted, for they were too old.
+    """
 
     items: Sequence[DeploymentEvent]
     next_after: int
     more: bool
     done: bool
     status: str
+    lost: bool
 
 
 def read_deployment(db: Database, who: Principal, deployment_id: UUID) -> DeploymentView:
@@ -86,14 +90,14 @@ def read_event_page(db: Database, who: Principal, deployment_id: UUID, *, attemp
     with db.team(who.team) as session:
         # First whether it is over, then the events: what ended before the look is then among them.
         deployment = find_deployment(session, deployment_id)
-        if attempt is None:
-            over = live_of(session, deployment_id) is None
-        else:
-            over = find_numbered(session, deployment_id, attempt).outcome is not None
+        tried = None if attempt is None else find_numbered(session, deployment_id, attempt)
+        over = live_of(session, deployment_id) is None if tried is None else tried.outcome is not None
         rows = read_events(session, deployment_id, attempt=attempt, after=after, limit=limit)
-        shown = rows[:limit]
-        more = len(rows) > limit
-        return EventPage(shown, shown[-1].number if shown else after, more, over and not more, deployment.status)
+        lost = misses_some(session, deployment, rows, attempt=tried, after=after)
+        shown, more = rows[:limit], len(rows) > limit
+        # Where nothing is kept any more, reading on begins with what will come.
+        last = shown[-1].number if shown else max(after, deployment.event_count) if lost else after
+        return EventPage(shown, last, more, over and not more, deployment.status, lost)
 
 
 def _views(session: Session, rows: Sequence[Deployment]) -> list[DeploymentView]:
