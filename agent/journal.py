@@ -208,6 +208,14 @@ class Journal:
             row = self._db.execute(f"{_SELECT} WHERE id = ?", (str(work_id),)).fetchone()
         return _work(row) if row else None
 
+    def removal(self, prefix: str, generation: int) -> Work | None:
+        """The newest order of `generation` to clear the place."""
+        with self._lock:
+            row = self._db.execute(
+                f"{_SELECT} WHERE prefix = ? AND generation = ? AND kind = 'remove' ORDER BY number DESC LIMIT 1", (prefix, generation)
+            ).fetchone()
+        return _work(row) if row else None
+
     def accept(self, work: Work) -> list[UUID]:
         """Take a work on. Older unfinished attempts at its place are told to give way: their ids are returned."""
         with self._transaction() as db:

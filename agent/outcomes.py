@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 from agent.journal import Work
-from kernel.contracts.agent import DeploymentFinished, DeploymentFinishedSchema
+from kernel.contracts.agent import DeploymentFinished, DeploymentFinishedSchema, PlaceRemoved, PlaceRemovedSchema
 from kernel.contracts.deployer import ApplyDeployment, CancelDeployment
 from kernel.errors import Conflict
 
 _SCHEMA = DeploymentFinishedSchema()
+_REMOVED = PlaceRemovedSchema()
 
 # What Python raises where our own code is wrong: such a fault belongs to one work, not to the whole agent.
 DEFECTS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError)
@@ -31,6 +32,18 @@ def finished_of(work: Work) -> DeploymentFinished:
     """The end of a finished attempt, as it was told the first time."""
     loaded = _SCHEMA.load(json.loads(work.finished or "{}"))
     assert isinstance(loaded, DeploymentFinished)
+    return loaded
+
+
+def removed_text(removed: PlaceRemoved) -> str:
+    """For the journal."""
+    return json.dumps(_REMOVED.dump(removed), separators=(",", ":"))
+
+
+def removed_of(work: Work) -> PlaceRemoved:
+    """The end of a removal, as it was told the first time."""
+    loaded = _REMOVED.load(json.loads(work.finished or "{}"))
+    assert isinstance(loaded, PlaceRemoved)
     return loaded
 
 

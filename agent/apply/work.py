@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import structlog
 
-from agent import containers
 from agent.apply import finish
-from agent.apply.context import Attempt, Memory, Parts, patiently
+from agent.apply.context import Attempt, Memory, Parts
 from agent.apply.forward import check_order, create_all, prepare, take_up
+from agent.apply.remove import remove_place
 from agent.apply.start import start_all
 from agent.apply.undo import undo
-from agent.interrupt import Interrupt, Undisturbed
+from agent.interrupt import Interrupt
 from agent.journal import Kind, Phase, Work
 from agent.outcomes import DEFECTS, Cancelled, Refused
-from agent.secrets import directory_of, remove_directory
 from kernel import clock, telemetry
 from kernel.contracts.deployer import ApplyDeployment, RemovePlace
 from kernel.contracts.envelope import Envelope, decode
-from kernel.contracts.spec import LABEL_NODE, LABEL_PREFIX
 from kernel.errors import Conflict, FairleadError
 
 log = structlog.get_logger(__name__)
@@ -30,7 +28,7 @@ def carry_out(parts: Parts, work: Work, interrupt: Interrupt, *, age_seconds: fl
     try:
         if work.kind is Kind.REMOVE:
             assert isinstance(command.data, RemovePlace)
-            _remove_place(parts, work, command.data, interrupt)
+            remove_place(parts, work, command, command.data, interrupt)
         else:
             _carry_out_attempt(parts, work, command, interrupt, age_seconds)
     finally:
@@ -121,39 +119,3 @@ def _undo(attempt: Attempt, outcome: str, code: str, detail: str) -> None:
         detail = f"{detail}\nWhat ran before is not all back: {wrong}"
     finish.finish(attempt, outcome=outcome, code=code, detail=detail, restored=restored)
     log.info("attempt undone", attempt=str(attempt.work.id), outcome=outcome, code=code, restored=restored)
-
-
-def _remove_place(parts: Parts, work: Work, order: RemovePlace, interrupt: Interrupt) -> None:
-    """Take everything of ours away from a prefix. There is no way back, so there is no giving up."""
-    undisturbed = Undisturbed(interrupt)
-    node = str(parts.node.node_id)
-    engine = parts.engine
-    ours = [one for one in patiently(undisturbed, engine.containers) if one.belongs_to(node, work.prefix)]
-    log.info("place is removed", prefix=work.prefix, containers=len(ours))
-
-    def remove(container_id: str) -> None:
-        found = patiently(undisturbed, engine.inspect, container_id)
-        patiently(undisturbed, engine.stop, container_id, found.stop_seconds)
-        patiently(undisturbed, engine.remove, container_id)
-
-    parts.crew.each(remove, [one.id for one in ours])
-    for one in ours:
-        directory = directory_of(parts.secrets_path, prefix=work.prefix, container=one.container, generation=one.generation)
-        remove_directory(directory)
-    _remove_shared(parts, order, undisturbed)
-    parts.journal.finish(work.id, outcome="succeeded", code=None, detail=None, finished="")
-
-
-def _remove_shared(parts: Parts, order: RemovePlace, interrupt: Interrupt) -> None:
-    engine, label = parts.engine, f"{LABEL_PREFIX}={order.prefix}"
-    node = str(parts.node.node_id)
-    own = containers.place_network(order.prefix)
-    marks = patiently(interrupt, engine.network_labels, own)
-    if marks is not None and marks.get(LABEL_NODE) == node:
-        patiently(interrupt, engine.remove_network, own)
-    if not order.remove_volumes:
-        return
-    for name in patiently(interrupt, engine.volumes, label):
-        found = patiently(interrupt, engine.volume_labels, name)
-        if found is not None and found.get(LABEL_NODE) == node:
-            patiently(interrupt, engine.remove_volume, name)

@@ -12,8 +12,9 @@ import structlog
 from agent.identity import Node
 from agent.journal import Journal, Kind, Phase, Report, Work
 from agent.messages.reports import Cause, Reports
-from agent.outcomes import finished_of, refused_data, to_text
+from agent.outcomes import finished_of, refused_data, removed_of, to_text
 from kernel import clock
+from kernel.contracts.agent import PlaceRemoved
 from kernel.contracts.deployer import ApplyDeployment, CancelDeployment, RemovePlace, WelcomeNode
 from kernel.contracts.envelope import Envelope, UnknownType, from_document, peek
 from kernel.contracts.spec import PREFIX_PATTERN
@@ -160,16 +161,23 @@ class Commands:
             self._on_cancel(known.id, known.cancel or data.reason)
 
     def _remove(self, command: Envelope, data: RemovePlace, body: bytes) -> None:
-        if self._journal.work(command.id) is not None:
-            return
         generation = command.generation or 0
         place = self._journal.place(data.prefix)
+        last = self._journal.work(place.attempt_id) if place is not None and place.attempt_id is not None else None
+        known = self._journal.work(command.id) or self._journal.removal(data.prefix, generation)
         if place is not None and generation < place.generation:
             detail = f"Generation {generation} is older than {place.generation}, the last one at {data.prefix}."
             self._refuse(command, "superseded", detail, data.prefix, None)
-            return
-        received_at = clock.now().timestamp()
-        self._accept(Work(id=command.id, kind=Kind.REMOVE, prefix=data.prefix, generation=generation, body=body, received_at=received_at))
+        elif last is not None and last.generation == generation:
+            detail = f"Generation {generation} at {data.prefix} belongs to an attempt."
+            self._refuse(command, "generation-conflict", detail, data.prefix, None)
+        elif known is None or (known.outcome == "failed" and known.id != command.id):
+            at = clock.now().timestamp()
+            self._accept(Work(id=command.id, kind=Kind.REMOVE, prefix=data.prefix, generation=generation, body=body, received_at=at))
+        elif known.phase is Phase.FINISHED:
+            # Asked again because our answer was lost: nothing is done twice. What an older agent's journal kept has no answer in it.
+            removed = removed_of(known) if known.finished else PlaceRemoved(prefix=data.prefix, generation=generation, outcome="succeeded")
+            self._reports.queue(self._reports.make(removed, subject=data.prefix, cause=Cause.of(command)))
 
     def _accept(self, work: Work) -> None:
         for older in self._journal.accept(work):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from agent.identity import Keys, Node
-from agent.journal import Journal, Report
+from agent.journal import Journal, Place, Report, Work
+from agent.outcomes import finished_of
 from kernel import clock
 from kernel.contracts import agent as contract
 from kernel.contracts.envelope import Envelope, Message, encode, type_of
@@ -113,19 +114,17 @@ class Reports:
 
     def hello(self) -> Report:
         """Who is here and where each place stands."""
-        places = [
-            contract.PlaceState(
-                prefix=place.prefix,
-                generation=place.generation,
-                attempt_id=place.attempt_id,
-                outcome=work.outcome if work and work.finished is not None else None,
-                code=work.code if work and work.finished is not None else None,
-                detail=work.detail if work and work.finished is not None else None,
-            )
-            for place, work in self._journal.places()
-        ]
+        places = [_state_of(place, work) for place, work in self._journal.places()]
         data = contract.Hello(boot_id=self.boot_id, version=VERSION, facts=self.facts(), places=places, wall_clock=clock.now())
         return self.make(data)
 
     def heartbeat(self, engine: str) -> Report:
         return self.make(contract.Heartbeat(boot_id=self.boot_id, engine=engine, working_on=self._journal.working_on()[:1000]))
+
+
+def _state_of(place: Place, work: Work | None) -> contract.PlaceState:
+    """A place with its last attempt; the attempt's end if it has one."""
+    stands = contract.PlaceState(prefix=place.prefix, generation=place.generation, attempt_id=place.attempt_id)
+    if work is None or work.finished is None:
+        return stands
+    return replace(stands, outcome=work.outcome, code=work.code, detail=work.detail, restored=finished_of(work).restored)

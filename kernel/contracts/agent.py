@@ -12,11 +12,15 @@ from marshmallow import EXCLUDE, Schema, fields, post_load, validate
 from kernel.contracts.envelope import Message, MessageSchema, register
 
 OUTCOMES = ("succeeded", "failed", "cancelled", "refused")
+REMOVAL_OUTCOMES = ("succeeded", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceState:
-    """Where a place stands on the node: its highest generation and its last attempt; no outcome while it is being worked on."""
+    """Where a place stands on the node: its highest generation and its last attempt; no outcome while it is being worked on.
+
+    `restored` is none without an outcome, and from an agent that is too old to say it.
+    """
 
     prefix: str
     generation: int
@@ -24,6 +28,7 @@ class PlaceState:
     outcome: str | None = None
     code: str | None = None
     detail: str | None = None
+    restored: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,19 @@ class DeploymentFinished(Message):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlaceRemoved(Message):
+    """The answer to an order to clear a place: `generation` is the order's. Unless it `succeeded`, `detail` says what is still there."""
+
+    prefix: str
+    generation: int
+    outcome: str
+    code: str | None = None
+    detail: str | None = None
+    containers: list[str] = field(default_factory=list)  # the names of what was removed
+    volumes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandRefused(Message):
     """A command that the agent did not obey: its id and type, and why (`superseded`, `stale-epoch`, `expired`, `signature-wrong`…)."""
 
@@ -150,6 +168,7 @@ class PlaceStateSchema(_Part):
     outcome = fields.String(load_default=None, allow_none=True, validate=validate.OneOf(OUTCOMES))
     code = fields.String(load_default=None, allow_none=True)
     detail = fields.String(load_default=None, allow_none=True, validate=_long)
+    restored = fields.Boolean(load_default=None, allow_none=True)
 
 
 class ObservedContainerSchema(_Part):
@@ -233,6 +252,18 @@ class DeploymentFinishedSchema(MessageSchema):
     seconds = fields.Dict(fields.String(), fields.Float(), load_default=dict)
 
 
+class PlaceRemovedSchema(MessageSchema):
+    kind = PlaceRemoved
+
+    prefix = fields.String(required=True, validate=_short)
+    generation = fields.Integer(required=True, strict=True)
+    outcome = fields.String(required=True, validate=validate.OneOf(REMOVAL_OUTCOMES))
+    code = fields.String(load_default=None, allow_none=True, validate=_short)
+    detail = fields.String(load_default=None, allow_none=True, validate=_long)
+    containers = fields.List(fields.String(validate=_short), load_default=list, validate=validate.Length(max=1000))
+    volumes = fields.List(fields.String(validate=_short), load_default=list, validate=validate.Length(max=1000))
+
+
 class CommandRefusedSchema(MessageSchema):
     kind = CommandRefused
 
@@ -249,4 +280,5 @@ register("agent.heartbeat", 1, HeartbeatSchema)
 register("agent.containers.observed", 1, ContainersObservedSchema)
 register("agent.deployment.progressed", 1, DeploymentProgressedSchema)
 register("agent.deployment.finished", 1, DeploymentFinishedSchema)
+register("agent.place.removed", 1, PlaceRemovedSchema)
 register("agent.command.refused", 1, CommandRefusedSchema)

@@ -23,6 +23,9 @@ NAMES = (
     "deployer.node.unreachable",
     "deployer.node.revoked",
     "deployer.node.deleted",
+    "deployer.node.duplicated",
+    "deployer.place.removed",
+    "deployer.place.removal_failed",
     "deployer.secrets.set",
     "deployer.request.refused",
 )
@@ -152,7 +155,7 @@ class CancelDeploymentSchema(MessageSchema):
 
 @dataclass(frozen=True, kw_only=True)
 class RemovePlace(Message):
-    """Remove all containers of a prefix, and its volumes if asked."""
+    """Remove all containers of a prefix, and its volumes if asked; answered by `agent.place.removed`. Told again, it is done already."""
 
     prefix: str
     remove_volumes: bool = False

@@ -148,6 +148,15 @@ def fact_of_report(received: Received) -> Fact | None:
             after={"outcome": raw.get("outcome")} if finished else None,
             reason=reason or None,
         )
+    if isinstance(report, agent.PlaceRemoved):
+        return Fact(
+            **common,
+            resource_type="place",
+            resource_id=_text(f"{told.node}/{report.prefix}"),
+            resource_name=_text(report.prefix),
+            after={"outcome": report.outcome},
+            reason=_text(f"{report.code or ''} {report.detail or ''}".strip()) or None,
+        )
     if isinstance(report, agent.CommandRefused):
         return Fact(
             **common,

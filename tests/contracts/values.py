@@ -47,7 +47,7 @@ _NAMES: dict[str, str] = {
     "session": "ada@example.com", "access": "POST /api/v1/auth/login", "token": "CI of the shop", "team": "Harbour",
     "member": "grace@example.com", "invitation": "grace@example.com", "signing_key": "2026-11", "registry": "registry.example.com",
     "project": "shop", "version": "1.1.0", "image": "web", "config_bundle": "defaults", "node": "harbour-1", "secrets": "shop",
-    "deployment": "shop 1.1.0 on harbour-1", "request": "POST /api/v1/teams/…/deployments/…/start",
+    "deployment": "shop 1.1.0 on harbour-1", "place": "shop", "request": "POST /api/v1/teams/…/deployments/…/start",
 }  # fmt: skip
 _RESOURCES: dict[str, dict[str, object]] = {
     "registry": {"name": "registry.example.com", "type": "v2", "url": "https://registry.example.com", "password_set": True},
@@ -56,6 +56,7 @@ _RESOURCES: dict[str, dict[str, object]] = {
     "image": {"repository": "shop/web", "tag": "1.1.0", "config": {"name": "web", "ports": [{"container_port": 80, "host_port": 8081}]}},
     "config_bundle": {"name": "defaults", "config": {"environment": {"TZ": "UTC"}}},
     "node": {"name": "harbour-1", "description": "under the desk"},
+    "place": {"prefix": "shop", "generation": 12, "remove_volumes": True, "asked_by": f"user:{USER}"},
     "deployment": {"prefix": "shop", "version_name": "1.1.0", "status": "preparing", "note": "", "protected": False},
     "team": {"name": "Harbour", "slug": "harbour"},
     "member": {"role": "member"},
@@ -124,6 +125,11 @@ _BY_MESSAGE: dict[tuple[str, str], object] = {
     ("agent.hello", "version"): "0.1.0",
     ("agent.hello", "outcome"): "failed",
     ("agent.deployment.finished", "outcome"): "failed",
+    ("agent.place.removed", "outcome"): "failed",
+    ("agent.place.removed", "code"): "volume-in-use",
+    ("agent.place.removed", "detail"): "The volume shop-data is in use and stays.",
+    ("agent.place.removed", "containers"): ["shop-web"],
+    ("agent.place.removed", "volumes"): ["shop-cache"],
     ("agent.command.refused", "code"): "superseded",
     ("agent.command.refused", "detail"): "Generation 11 is older than 12, the last one at shop.",
     ("deployer.deployment.apply", "version"): "1.1.0",
@@ -170,5 +176,5 @@ def subject(full: str, kind: Kind) -> str:
     if kind is Kind.EVENT:
         return str(fixed_id(full.split(".")[1]))
     if kind is Kind.REPORT:
-        return "shop" if ".deployment." in full else str(NODE)
+        return "shop" if ".deployment." in full or ".place." in full else str(NODE)
     return str(DEPLOYMENT)

@@ -9,11 +9,13 @@ import pytest
 from nacl.signing import SigningKey
 
 from kernel import clock
-from kernel.contracts.agent import DeploymentFinished, Hello
+from kernel.contracts.agent import DeploymentFinished, Hello, PlaceRemoved
 from kernel.contracts.deployer import CancelDeployment, RemovePlace, WelcomeNode
 from kernel.contracts.envelope import decode, encode
+from kernel.contracts.spec import LABEL_NODE, LABEL_PREFIX
 from kernel.errors import FairleadError, Forbidden
 from kernel.signing import sign_body
+from tests.fixtures.waiting import eventually
 from tests.integration.agent.ground import Ground, spec
 
 
@@ -115,6 +117,56 @@ def test_an_older_removal_leaves_a_newer_deployment_alone(ground: Ground) -> Non
     assert len(ground.running()) == 1
 
 
+def removed(ground: Ground, count: int = 1) -> list[PlaceRemoved]:
+    def told() -> list[PlaceRemoved]:
+        return [one.data for one in ground.reports("agent.place.removed") if isinstance(one.data, PlaceRemoved)]
+
+    return eventually(lambda: found if len(found := told()) >= count else [], what="the place is removed")
+
+
+def test_a_removal_is_answered_and_told_again_it_is_done_already(ground: Ground) -> None:
+    ground.apply(spec("web", ground.image, volumes=[{"type": "volume", "name": "data", "path": "/data"}]))
+    ground.remove_place(volumes=True)
+    (first,) = removed(ground)
+    assert (first.generation, first.outcome, first.containers) == (2, "succeeded", [f"{ground.prefix}-web"])
+    assert len(first.volumes) == 1
+    assert ground.containers() == {}
+    assert ground.leftovers() == []
+    # Something that bears the place's labels shows that the engine is not asked a second time.
+    labels = {LABEL_NODE: str(ground.node.node_id), LABEL_PREFIX: ground.prefix}
+    stays = ground.docker.containers.create(ground.image, ["true"], name=f"{ground.prefix}-stays", labels=labels)
+    ground.send(ground.envelope(RemovePlace(prefix=ground.prefix, remove_volumes=True), generation=2, epoch=3, correlation="c-2"))
+    assert removed(ground, 2) == [first, first]
+    assert [one.correlation for one in ground.reports("agent.place.removed")][1] == "c-2"
+    stays.reload()
+    ground.remove_place()
+    assert removed(ground, 3)[-1].containers == [f"{ground.prefix}-stays"]
+
+
+def test_a_removal_that_cannot_be_done_says_why_holds_up_nobody_and_is_done_when_told_again(ground: Ground) -> None:
+    ground.apply(spec("web", ground.image, volumes=[{"type": "volume", "name": "data", "path": "/data"}]))
+    (volume,) = [one.name for one in ground.docker.volumes.list(filters={"label": f"{LABEL_PREFIX}={ground.prefix}"})]
+    stranger = ground.docker.containers.create(ground.image, ["true"], volumes={volume: {"bind": "/data", "mode": "rw"}})
+    try:
+        ground.remove_place(volumes=True)
+        (first,) = removed(ground)
+        assert (first.outcome, first.code, first.containers) == ("failed", "volume-in-use", [f"{ground.prefix}-web"])
+        assert volume in str(first.detail)
+        assert ground.core.journal.unfinished() == []
+    finally:
+        stranger.remove(force=True)
+    ground.send(ground.envelope(RemovePlace(prefix=ground.prefix, remove_volumes=True), generation=2))
+    assert [one.outcome for one in removed(ground, 2)] == ["failed", "succeeded"]
+    assert ground.leftovers() == []
+
+
+def test_a_removal_with_the_generation_of_an_attempt_is_refused(ground: Ground) -> None:
+    ground.apply(spec("web", ground.image))
+    ground.send(ground.envelope(RemovePlace(prefix=ground.prefix), generation=1))
+    assert ground.refusals() == ["generation-conflict"]
+    assert len(ground.running()) == 1
+
+
 def test_a_stack_that_breaks_the_rules_is_refused_with_every_fault(ground: Ground) -> None:
     wrong = replace(spec("web", ground.image), config={"ports": [{"container_port": 0}], "user": "a b"})
     finished = ground.apply(wrong)
@@ -155,6 +207,7 @@ def test_a_hello_says_where_each_place_stands(ground: Ground) -> None:
     assert isinstance(hello.data, Hello)
     [place] = hello.data.places
     assert (place.prefix, place.generation, place.attempt_id, place.outcome) == (ground.prefix, 1, done.attempt_id, "succeeded")
+    assert place.restored is True
 
 
 def test_reports_are_numbered_and_answer_their_command(ground: Ground) -> None:
