@@ -36,6 +36,7 @@ HANDLED = (
     "agent.containers.observed.v1",
     "agent.deployment.progressed.v1",
     "agent.deployment.finished.v1",
+    "agent.place.removed.v1",
     "agent.command.refused.v1",
     "catalog.version.increased.v1",
     "identity.team.deleted.v1",

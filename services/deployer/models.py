@@ -66,6 +66,9 @@ class Node(Base):
     observed_at: Mapped[datetime | None]
     containers: Mapped[list[Json] | None] = mapped_column(JSONB(none_as_null=True))
     engine: Mapped[str | None] = mapped_column(Text)
+    # When the node's present process said hello, by its own clock; and when another with the same identity was heard after that.
+    greeted_at: Mapped[datetime | None]
+    duplicate_seen_at: Mapped[datetime | None]
 
 
 class Enrollment(Base):
@@ -99,15 +102,29 @@ class NodeEvent(Base):
 
 
 class Place(Base):
-    """A prefix on a node, and its newest generation: agents obey nothing older."""
+    """A prefix on a node, and its newest generation: agents obey nothing older. `removal_…`: it is wanted empty, until the node says so."""
 
     __tablename__ = "places"
-    __table_args__ = (_of_node("node_id"),)
+    __table_args__ = (
+        _of_node("node_id"),
+        Index("ix_places_removal_due_at", "removal_due_at", postgresql_where=text("removal_generation IS NOT NULL")),
+    )
 
     node_id: Mapped[UUID] = mapped_column(primary_key=True)
     prefix: Mapped[str] = mapped_column(Text, primary_key=True)
     team_id: Mapped[UUID]
     generation: Mapped[int] = mapped_column(BigInteger, server_default=_ZERO)
+    # The newest generation that took the place: a success, or an order to clear it. What is older does not run here any more.
+    taken_generation: Mapped[int] = mapped_column(BigInteger, server_default=_ZERO)
+    removal_generation: Mapped[int | None] = mapped_column(BigInteger)
+    removal_volumes: Mapped[bool] = mapped_column(server_default=text("false"))
+    removal_by: Mapped[str | None] = mapped_column(Text)
+    removal_by_name: Mapped[str | None] = mapped_column(Text)
+    removal_correlation: Mapped[str | None] = mapped_column(Text)
+    removal_asked_at: Mapped[datetime | None]
+    # When it is ordered again, if nothing else happens before; and how often it was ordered since the node last came.
+    removal_due_at: Mapped[datetime | None]
+    removal_tries: Mapped[int] = mapped_column(server_default=_ZERO)
 
 
 class Deployment(Base):

@@ -19,8 +19,10 @@ from services.deployer.settings import WorkerSettings
 from services.deployer.usecases.deadlines import watch_clock
 from services.deployer.usecases.forget import forget_events
 from services.deployer.usecases.reconcile import Reconciler
+from services.deployer.usecases.removals import send_due
 
 _CLOCK_SECONDS = 1.0
+_REMOVALS_SECONDS = 5.0
 _RECONCILE_TICK_SECONDS = 2.0
 _HOUSEKEEPING_SECONDS = 3600.0
 _REPORTS_PREFETCH = 500
@@ -37,12 +39,12 @@ def parts(settings: WorkerSettings, db: Database) -> Sequence[Part]:
         reconciler.ask()
         reconciling.wake()
 
-    return (
-        Relay(settings.database_url, topology.CORE, settings.broker_core_url, "deployer"),
     def keep_house() -> None:
         housekeeping.forget_old(db)
         forget_events(db, days=settings.event_days)
 
+    return (
+        Relay(settings.database_url, topology.CORE, settings.broker_core_url, "deployer"),
         Relay(settings.database_url, topology.AGENTS, settings.broker_agents_url, "deployer", on_wiped),
         Consumer(
             settings.broker_agents_url,
@@ -54,6 +56,7 @@ def parts(settings: WorkerSettings, db: Database) -> Sequence[Part]:
         ),
         Consumer(settings.broker_core_url, EVENTS, events_handler(db, provisioner), name="deployer events"),
         Timer("deadlines", _CLOCK_SECONDS, lambda: watch_clock(db, signing_key)),
+        Timer("removals", _REMOVALS_SECONDS, lambda: send_due(db, signing_key)),
         reconciling,
         Timer("housekeeping", _HOUSEKEEPING_SECONDS, keep_house),
         ParkedGauge({EVENTS: settings.broker_core_url, REPORTS: settings.broker_agents_url}),

@@ -42,6 +42,20 @@ def status_of(seen: Seen) -> NodeStatus:
     return NodeStatus.OUTDATED if is_outdated(seen.agent_version) else NodeStatus.CONNECTED
 
 
+def tells_of_duplicate(*, told_at: datetime, greeted_at: datetime | None) -> bool:
+    """Does a heartbeat of another process than the node's say that two are alive?
+
+    A former process of the same machine said its last word before its successor's hello, by the same clock, however late that
+    word comes here. A copy on another machine goes on speaking; should its clock be behind, it only counts a while later.
+    """
+    return greeted_at is not None and told_at > greeted_at
+
+
+def is_duplicated(duplicate_seconds: float | None) -> bool:
+    """Was a second process heard so lately that it is there still?"""
+    return duplicate_seconds is not None and duplicate_seconds <= SILENT_AFTER_SECONDS
+
+
 def is_outdated(version: str | None) -> bool:
     """Is an agent of this version too old for this deployer? An unreadable version is not known to be."""
     found = _VERSION.match(version or "")

@@ -67,6 +67,7 @@ class KnownPlace:
     outcome: str | None = None
     code: str | None = None
     detail: str | None = None
+    restored: bool | None = None
 
 
 @dataclass(frozen=True)

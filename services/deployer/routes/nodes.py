@@ -37,10 +37,10 @@ def _shown(view: NodeView) -> Json:
     row = view.row
     names = (
         "id", "team_id", "name", "description", "icon", "agent_version", "engine", "facts", "epoch", "verify_key", "seal_key",
-        "enrolled_at", "revoked_at", "last_seen_at", "observed_at", "revision", "created_at", "updated_at",
+        "enrolled_at", "revoked_at", "last_seen_at", "observed_at", "duplicate_seen_at", "revision", "created_at", "updated_at",
     )  # fmt: skip
     ages = {"last_seen_age_seconds": view.silent_seconds, "observed_age_seconds": view.observed_seconds}
-    return {name: getattr(row, name) for name in names} | {"status": view.status} | ages
+    return {name: getattr(row, name) for name in names} | {"status": view.status, "duplicated": view.is_duplicated} | ages
 
 
 def _single(view: NodeView) -> Json:

@@ -64,6 +64,10 @@ class NodeSchema(Schema):
     last_seen_age_seconds = fields.Float(allow_none=True)
     observed_at = fields.AwareDateTime(allow_none=True)
     observed_age_seconds = fields.Float(allow_none=True)
+    duplicated = fields.Boolean(
+        metadata={"description": "two agents carry this node's identity now: stop one, or revoke the node and enrol it anew"}
+    )
+    duplicate_seen_at = fields.AwareDateTime(allow_none=True, metadata={"description": "when a second one was last heard"})
     revision = fields.Integer(required=True)
     created_at = fields.AwareDateTime(required=True)
     updated_at = fields.AwareDateTime(required=True)
@@ -150,6 +154,7 @@ class BrokerAccessSchema(Schema):
     url = fields.String(required=True)
     username = fields.String(required=True)
     password = fields.String(required=True)
+    authority = fields.String(allow_none=True, metadata={"description": "PEM; whose certificate the broker shows, if not a public one's"})
 
 
 class EnrolledSchema(Schema):

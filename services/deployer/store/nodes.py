@@ -12,13 +12,14 @@ from sqlalchemy import Float, cast, delete, extract, func, select, text, tuple_
 from sqlalchemy.orm import Session, defer
 
 from kernel.errors import NotFound
-from services.deployer.domain.nodes import SILENT_AFTER_SECONDS, Offer, Seen, status_of
+from services.deployer.domain.nodes import SILENT_AFTER_SECONDS, Offer, Seen, is_duplicated, status_of
 from services.deployer.domain.states import NodeStatus
 from services.deployer.models import Deployment, Enrollment, Node, NodeEvent
 from services.deployer.provisioning import NodeAccess
 
 _SILENT = cast(extract("epoch", func.now() - Node.last_seen_at), Float)
 _OBSERVED = cast(extract("epoch", func.now() - Node.observed_at), Float)
+_DUPLICATE = cast(extract("epoch", func.now() - Node.duplicate_seen_at), Float)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class NodeView:
     row: Node
     silent_seconds: float | None
     observed_seconds: float | None
+    duplicate_seconds: float | None
+
+    @property
+    def is_duplicated(self) -> bool:
+        return is_duplicated(self.duplicate_seconds)
 
     @property
     def status(self) -> NodeStatus:
@@ -57,8 +63,8 @@ def list_views(session: Session, *, limit: int, after: tuple[str, UUID] | None) 
     return [NodeView(*row) for row in session.execute(query)]
 
 
-def _views() -> Any:  # SQLAlchemy's Select of three differently typed columns
-    return select(Node, _SILENT, _OBSERVED).options(defer(Node.containers))
+def _views() -> Any:  # SQLAlchemy's Select of differently typed columns
+    return select(Node, _SILENT, _OBSERVED, _DUPLICATE).options(defer(Node.containers))
 
 
 def lock(session: Session, node_id: UUID) -> Node:

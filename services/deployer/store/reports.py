@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -31,12 +32,14 @@ class NodeMark:
     engine: str | None
     is_revoked: bool
     silent_seconds: float | None
+    greeted_at: datetime | None
+    duplicate_seconds: float | None
     is_heard: bool = False
 
 
 _MARKS = text("""
 SELECT id, team_id, name, epoch, boot_id, last_sequence, observed_sequence, engine, revoked_at IS NOT NULL,
-  extract(epoch FROM now() - last_seen_at)::float8
+  extract(epoch FROM now() - last_seen_at)::float8, greeted_at, extract(epoch FROM now() - duplicate_seen_at)::float8
 FROM nodes WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE
 """)
 _HEARD = text("""
@@ -71,9 +74,17 @@ def save_greeting(session: Session, mark: NodeMark, *, version: str, facts: Mapp
     """Who a node is since its hello. Any: JSON."""
     changed = {
         "epoch": mark.epoch, "boot_id": mark.boot_id, "last_sequence": mark.last_sequence,
-        "observed_sequence": mark.observed_sequence, "agent_version": version, "facts": dict(facts),
+        "observed_sequence": mark.observed_sequence, "agent_version": version, "facts": dict(facts), "greeted_at": mark.greeted_at,
     }  # fmt: skip
     session.execute(update(Node).where(Node.id == mark.id).values(changed).execution_options(synchronize_session=False))
+
+
+_DUPLICATE = text("UPDATE nodes SET duplicate_seen_at = now() WHERE id = :id")
+
+
+def save_duplicate_seen(session: Session, node_id: UUID) -> None:
+    """Another process with the node's identity was heard."""
+    session.execute(_DUPLICATE, {"id": node_id})
 
 
 _CONTAINERS = text("SELECT id, containers FROM nodes WHERE id = ANY(:ids)")
@@ -127,15 +138,17 @@ def attempt_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Attempt
 
 
 _LOCK_PLACES = text("""
-SELECT 1 FROM places p WHERE EXISTS (SELECT 1 FROM attempts a WHERE a.id = ANY(:ids) AND a.node_id = p.node_id AND a.prefix = p.prefix)
-ORDER BY p.node_id, p.prefix FOR UPDATE
+SELECT 1 FROM places p WHERE (p.node_id, p.prefix) IN (
+  SELECT a.node_id, a.prefix FROM attempts a WHERE a.id = ANY(:ids)
+  UNION ALL SELECT w.node_id, w.prefix FROM places w WHERE w.node_id = ANY(:nodes) AND w.removal_generation IS NOT NULL
+) ORDER BY p.node_id, p.prefix FOR UPDATE
 """)
 
 
-def lock_places_of(session: Session, attempts: Collection[UUID]) -> None:
-    """Lock the places of attempts that may end, in one order, before any deployment is touched."""
-    if attempts:
-        session.execute(_LOCK_PLACES, {"ids": list(attempts)})
+def lock_places_of(session: Session, attempts: Collection[UUID], *, cleared_at: Collection[UUID] = ()) -> None:
+    """Lock the places of attempts that may end, and those that are wanted empty at some nodes, in one order, before any deployment."""
+    if attempts or cleared_at:
+        session.execute(_LOCK_PLACES, {"ids": list(attempts), "nodes": list(cleared_at)})
 
 
 def live_attempts(session: Session, node_id: UUID) -> list[Attempt]:
@@ -158,13 +171,14 @@ def generations(session: Session, node_id: UUID) -> dict[str, int]:
 
 
 _RAISE = text("""
-INSERT INTO places (node_id, prefix, team_id, generation) VALUES (:node_id, :prefix, :team_id, :generation)
-ON CONFLICT (node_id, prefix) DO UPDATE SET generation = greatest(places.generation, excluded.generation)
+INSERT INTO places (node_id, prefix, team_id, generation, taken_generation) VALUES (:node_id, :prefix, :team_id, :generation, :generation)
+ON CONFLICT (node_id, prefix) DO UPDATE SET generation = excluded.generation, taken_generation = excluded.generation
+WHERE places.generation < excluded.generation
 """)
 
 
 def raise_generation_to(session: Session, mark: NodeMark, prefix: str, generation: int) -> None:
-    """Never behind the agent: what is sent next must be newer than anything that it knows."""
+    """Never behind the agent: what is sent next must be newer than anything that it knows. What took the place there is not known here."""
     session.execute(_RAISE, {"node_id": mark.id, "prefix": prefix, "team_id": mark.team_id, "generation": generation})
 
 

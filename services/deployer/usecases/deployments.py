@@ -36,13 +36,12 @@ from services.deployer.store.places import (
     lock_deployments_at,
     lock_place,
     node_of,
-    raise_generation,
     status_at,
 )
 from services.deployer.usecases.announce import announce, facts_of, snapshot
 from services.deployer.usecases.catalog import Catalog, Version
 from services.deployer.usecases.prepare import attempt_live, is_reachable, protected_by_others
-from services.deployer.usecases.send import send_remove
+from services.deployer.usecases.removals import want_removal
 
 Json = dict[str, Any]  # an open configuration, or a merge patch
 Check = Callable[[object], None]  # compares If-Match with the locked row's revision
@@ -193,16 +192,7 @@ def delete(
                 raise attempt_live(live)  # what is being brought up there would be removed as well
             if not is_reachable(status_at(node, database_now(session))):
                 raise Conflict("node-not-connected", f"The node {node.name} is away: its containers cannot be removed now.")
-            generation = raise_generation(session, place)
-            send_remove(
-                session,
-                node,
-                signing_key,
-                prefix=place.prefix,
-                generation=generation,
-                remove_volumes=remove_volumes,
-                facts=facts_of(who),
-            )
+            want_removal(session, who, place, node, signing_key, volumes=remove_volumes)
         deployment.revision += 1
         more = {"remove_containers": remove_containers, "remove_volumes": remove_volumes}
         announce(session, "deleted", deployment, facts_of(who), before=snapshot(deployment), after=more, status="deleted")

@@ -23,6 +23,7 @@ from services.deployer.store import places
 from services.deployer.store import reports as store
 from services.deployer.store.reports import NodeMark
 from services.deployer.usecases.nodes import node_event
+from services.deployer.usecases.removals import send_wanted
 from services.deployer.usecases.send import send_apply, send_cancel
 from services.deployer.usecases.settle import settle
 
@@ -70,6 +71,7 @@ def answer_hello(session: Session, mark: NodeMark, report: Envelope, signing_key
     greeting = rules.greet(epoch=mark.epoch, boot_id=mark.boot_id, hello_epoch=report.epoch, hello_boot_id=hello.boot_id)
     mark.epoch = greeting.epoch
     mark.boot_id = hello.boot_id
+    mark.greeted_at = report.time
     if greeting.is_new_process:
         mark.last_sequence = report.sequence or 0
         mark.observed_sequence = 0
@@ -97,7 +99,7 @@ def _live(attempt: Attempt) -> LiveAttempt:
 
 
 def _known(place: PlaceState) -> KnownPlace:
-    return KnownPlace(place.prefix, place.generation, place.attempt_id, place.outcome, place.code, place.detail)
+    return KnownPlace(place.prefix, place.generation, place.attempt_id, place.outcome, place.code, place.detail, place.restored)
 
 
 def _follow(
@@ -118,7 +120,16 @@ def _follow(
     for place in answer.settle:
         attempt = mine.get(place.attempt_id) if place.attempt_id is not None else None
         if attempt is not None and attempt.node_id == mark.id and attempt.outcome != place.outcome:
-            settle(session, attempt.id, outcome=str(place.outcome), code=place.code, detail=place.detail, at=at, cause=cause)
+            settle(
+                session,
+                attempt.id,
+                outcome=str(place.outcome),
+                code=place.code,
+                detail=place.detail,
+                restored=place.restored,
+                at=at,
+                cause=cause,
+            )
     for attempt_id in answer.superseded:
         detail = "The node has obeyed a newer command at this place than any that is known here."
         settle(session, attempt_id, outcome="refused", code="superseded", detail=detail, at=at, cause=cause)
@@ -126,3 +137,4 @@ def _follow(
         send_apply(session, live[attempt_id], node, signing_key, at=at)
     for attempt_id in answer.cancel:
         send_cancel(session, live[attempt_id], node, signing_key)
+    send_wanted(session, node, signing_key, cause=cause)

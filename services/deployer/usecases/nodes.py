@@ -24,6 +24,7 @@ from services.deployer.domain import nodes as rules
 from services.deployer.models import Enrollment, Node, NodeEvent
 from services.deployer.provisioning import Provisioner
 from services.deployer.store import nodes as store
+from services.deployer.store import removals
 from services.deployer.store import reports as attempts
 from services.deployer.store.nodes import NodeView
 from services.deployer.usecases.settle import settle
@@ -180,6 +181,7 @@ def _revoke(session: Session, provisioner: Provisioner, node: Node, facts: Facts
         attempts.fence(session, attempt)
         detail = "The node was revoked; what runs there is not known any more."
         settle(session, attempt.id, outcome="failed", code="node-revoked", detail=detail, restored=False, at=at, cause=revoked)
+    removals.forget_all_of(session, node.id)
 
 
 def _cut_off(provisioner: Provisioner, node: Node) -> None:

@@ -18,11 +18,13 @@ from kernel.contracts.agent import (
     DeploymentProgressed,
     Heartbeat,
     Hello,
+    PlaceRemoved,
 )
 from kernel.contracts.envelope import Envelope, Message
 from kernel.outbox import put_event
 from services.deployer.domain import nodes as node_rules
 from services.deployer.domain import reports as rules
+from services.deployer.domain.removals import REMOVE
 from services.deployer.domain.reports import Freshness, Reaction
 from services.deployer.domain.states import EventKind
 from services.deployer.models import Attempt, Node
@@ -32,6 +34,8 @@ from services.deployer.store import reports as store
 from services.deployer.store.attempts import attempt_of
 from services.deployer.store.events import NewEvent
 from services.deployer.store.reports import AttemptMark, NodeMark
+from services.deployer.usecases import removals
+from services.deployer.usecases.duplicates import note_foreign_heartbeat
 from services.deployer.usecases.hello import answer_hello, ask_for_hello, cause_of, facts_of_node, send_welcome
 from services.deployer.usecases.nodes import node_event
 from services.deployer.usecases.observe import observe
@@ -53,9 +57,10 @@ def apply_reports(session: Session, reports: Sequence[Envelope], signing_key: Si
     attempts = store.attempt_marks(session, {found for report in reports if (found := _attempt_id(report.data)) is not None})
     # Everybody locks nodes, then places, then deployments: so nobody ever waits for somebody who waits for him.
     ended = {known.id for report in reports if (known := attempts.get(_ended(report.data))) is not None}
-    greeting = {report.node for report in reports if isinstance(report.data, Hello)}
+    greeting = {report.node for report in reports if report.node is not None and isinstance(report.data, Hello)}
     told_anew = {mark.id for mark in marks.values() if mark.id in greeting or _was_away(mark)}
-    store.lock_places_of(session, ended | store.live_ids(session, told_anew))
+    cleared_at = told_anew | {report.node for report in reports if report.node is not None and _is_about_removal(report.data)}
+    store.lock_places_of(session, ended | store.live_ids(session, told_anew), cleared_at=cleared_at)
     batch = _Batch(session, marks, attempts, signing_key)
     for report in reports:
         batch.take(report)
@@ -71,6 +76,10 @@ def _attempt_id(data: Message) -> UUID | None:
 def _ended(data: Message) -> UUID:
     """The attempt that a report may end; the nil id, which nothing has, for all others."""
     return (_attempt_id(data) if isinstance(data, DeploymentFinished | CommandRefused) else None) or UUID(int=0)
+
+
+def _is_about_removal(data: Message) -> bool:
+    return isinstance(data, PlaceRemoved) or (isinstance(data, CommandRefused) and data.command_type == REMOVE)
 
 
 def _was_away(mark: NodeMark) -> bool:
@@ -95,6 +104,7 @@ class _Batch:
             ContainersObserved: self._containers,
             DeploymentProgressed: self._progressed,
             DeploymentFinished: self._finished,
+            PlaceRemoved: self._removed,
             CommandRefused: self._refused,
         }
 
@@ -138,6 +148,10 @@ class _Batch:
         data = report.data
         if isinstance(data, Heartbeat) and data.boot_id == mark.boot_id:
             send_welcome(self._session, mark, report, self._key)
+        elif isinstance(data, Heartbeat):
+            note_foreign_heartbeat(self._session, mark, report, data, at=self._at)
+        elif isinstance(data, PlaceRemoved):
+            self._removed_of_older(mark, report, data)
         elif isinstance(data, DeploymentProgressed):
             self._progressed(mark, report, data)  # a line in the history is no state
         elif isinstance(data, DeploymentFinished) and (known := self._of_node(mark, data.attempt_id)) is not None and known.is_live:
@@ -187,7 +201,30 @@ class _Batch:
             cause=cause_of(mark, report),
         )
 
+    def _removed(self, mark: NodeMark, report: Envelope, data: PlaceRemoved) -> None:
+        removals.take_answer(self._session, places.node_of(self._session, mark.id), data, cause=cause_of(mark, report))
+
+    def _removed_of_older(self, mark: NodeMark, report: Envelope, data: PlaceRemoved) -> None:
+        """As with the end of an attempt: welcomed and asked again, the node's true process answers in the present epoch."""
+        if mark.boot_id is not None and removals.is_wanted(self._session, mark.id, data):
+            send_welcome(self._session, mark, report, self._key)
+            removals.send_wanted(self._session, self._node_now(mark), self._key, cause=cause_of(mark, report), prefix=data.prefix)
+
+    def _removal_refused(self, mark: NodeMark, report: Envelope, data: CommandRefused) -> None:
+        node, cause = self._node_now(mark), cause_of(mark, report)
+        if removals.take_refusal(self._session, node, data.prefix or "", data.code, data.detail, self._key, cause=cause):
+            ask_for_hello(self._session, mark, report, self._key)
+
+    def _node_now(self, mark: NodeMark) -> Node:
+        """The node's row with what this batch knows of it: commands carry its present epoch."""
+        if mark.is_heard:
+            store.save_heard(self._session, [mark])
+        return places.node_of(self._session, mark.id)
+
     def _refused(self, mark: NodeMark, report: Envelope, data: CommandRefused) -> None:
+        if data.command_type == REMOVE:
+            self._removal_refused(mark, report, data)
+            return
         known = self._of_node(mark, data.attempt_id)
         if known is None:
             log.warning("command refused", node=str(mark.id), command=data.command_type, code=data.code, detail=data.detail)
@@ -228,5 +265,7 @@ class _Batch:
     def _welcome_back(self, mark: NodeMark) -> None:
         node = places.node_of(self._session, mark.id)
         node_store.append_event(self._session, node, "connected", self._at, {"epoch": node.epoch})
-        put_event(self._session, "deployer", node_event("connected", node, facts_of_node(mark), after={"epoch": node.epoch}))
+        connected = node_event("connected", node, facts_of_node(mark), after={"epoch": node.epoch})
+        put_event(self._session, "deployer", connected)
         send_waiting(self._session, node, self._key, at=self._at)
+        removals.send_wanted(self._session, node, self._key, cause=connected)

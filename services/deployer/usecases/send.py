@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from nacl.signing import SigningKey
@@ -14,7 +13,8 @@ from kernel.contracts.deployer import ApplyDeployment, CancelDeployment, RemoveP
 from kernel.contracts.envelope import Envelope, Message
 from kernel.messaging.topology import COMMAND_LIFE_SECONDS
 from kernel.outbox import put_command
-from services.deployer.models import Attempt, Node
+from services.deployer.domain.removals import REMOVE
+from services.deployer.models import Attempt, Node, Place
 from services.deployer.store.attempts import load_stack, unsent_of_node
 from services.deployer.store.reports import lock_places_of
 
@@ -64,16 +64,21 @@ def send_cancel(
     _put(session, "cancel", data, node, signing_key, attempt=attempt, generation=generation or attempt.generation)
 
 
-def send_remove(
-    session: Session, node: Node, signing_key: SigningKey, *, prefix: str, generation: int, remove_volumes: bool, facts: dict[str, Any]
-) -> None:
-    """Order the node to clear a place. Any: the envelope's fields that say who asked."""
+def send_remove(session: Session, place: Place, node: Node, signing_key: SigningKey) -> None:
+    """Order the node to clear a place, as the place's row remembers it."""
     envelope = Envelope(
-        type="deployer.place.remove.v1",
+        type=REMOVE,
         source="deployer",
-        subject=f"{node.id}/{prefix}",
-        data=RemovePlace(prefix=prefix, remove_volumes=remove_volumes),
-        **(facts | {"node": node.id, "epoch": node.epoch, "generation": generation, "ttl_seconds": COMMAND_LIFE_SECONDS}),
+        subject=f"{node.id}/{place.prefix}",
+        data=RemovePlace(prefix=place.prefix, remove_volumes=place.removal_volumes),
+        team=place.team_id,
+        actor=place.removal_by or "system:deployer",
+        actorname=place.removal_by_name,
+        correlation=place.removal_correlation,
+        node=node.id,
+        epoch=node.epoch,
+        generation=place.removal_generation,
+        ttl_seconds=COMMAND_LIFE_SECONDS,
     )
     put_command(session, envelope, signing_key)
 

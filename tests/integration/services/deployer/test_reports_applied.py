@@ -228,6 +228,36 @@ def test_a_refusal_ends_the_attempt_and_a_late_command_is_sent_again(deployer: T
     assert settled(deployer, attempt) == ("refused", "policy-denied", "failed")
 
 
+@pytest.mark.parametrize("restored", [True, False, None])
+def test_a_hello_says_whether_what_ran_before_is_back(deployer: TestDeployer, agent: TestAgent, restored: bool | None) -> None:
+    attempt = deployer.live_attempt(agent.node_id)
+    place = PlaceState(prefix="shop", generation=1, attempt_id=attempt.id, outcome="failed", code="unhealthy", restored=restored)
+    say_hello(deployer, agent, place)
+    assert settled(deployer, attempt) == ("failed", "unhealthy", "failed")
+    assert deployer.attempt(attempt.id).restored is restored
+
+
+def test_two_agents_with_one_identity_are_told_of_once(deployer: TestDeployer, agent: TestAgent) -> None:
+    former, agent.boot_id = agent.boot_id, clock.new_id()
+    last_word = agent.report("heartbeat", Heartbeat(boot_id=former))
+    say_hello(deployer, agent)
+    agent.publish([last_word])  # it waited somewhere while its process ended
+    flush(deployer, agent)
+    assert deployer.node(agent.node_id)["duplicated"] is False
+    for _ in range(2):
+        agent.say("heartbeat", Heartbeat(boot_id=former), epoch=1)
+        flush(deployer, agent)
+    node = deployer.node(agent.node_id)
+    assert (node["duplicated"], node["duplicate_seen_at"] is not None, node["status"]) == (True, True, "connected")
+    (event,) = deployer.events("deployer.node.duplicated.v1")
+    assert event["data"]["after"]["other_boot_id"] == str(former)
+    kinds = [one["kind"] for one in deployer.call("GET", f"/nodes/{agent.node_id}/events").json["items"]]
+    assert kinds.count("duplicated") == 1
+    with deployer.db.system() as session:
+        session.execute(text("UPDATE nodes SET duplicate_seen_at = now() - interval '1 minute'"))
+    assert deployer.node(agent.node_id)["duplicated"] is False
+
+
 def test_no_node_speaks_of_anothers_attempt(deployer: TestDeployer, agent: TestAgent) -> None:
     other = deployer.new_agent("other")
     attempt = deployer.live_attempt(other.node_id)
