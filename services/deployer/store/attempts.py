@@ -73,14 +73,6 @@ def unsent_of_node(session: Session, node_id: UUID) -> list[Attempt]:
     return list(session.scalars(query.order_by(Attempt.id).execution_options(populate_existing=True)))
 
 
-def has_newer_at(session: Session, attempt: Attempt) -> bool:
-    """Was anything started at the attempt's place after it?"""
-    query = select(Attempt.id).where(
-        Attempt.node_id == attempt.node_id, Attempt.prefix == attempt.prefix, Attempt.generation > attempt.generation
-    )
-    return session.scalars(query.limit(1)).first() is not None
-
-
 def standing_stack(session: Session, node_id: UUID, prefix: str) -> StackSpec | None:
     """What the last success put at a place, whichever deployment's it was."""
     query = (

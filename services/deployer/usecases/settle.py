@@ -14,7 +14,7 @@ from kernel.contracts.envelope import Envelope
 from services.deployer.domain.rules import Ran, Standing, after_success
 from services.deployer.domain.states import EventKind, Outcome, Status, VersionType
 from services.deployer.models import Attempt, Deployment, Place
-from services.deployer.store.attempts import attempt_of, has_newer_at
+from services.deployer.store.attempts import attempt_of
 from services.deployer.store.events import NewEvent, append_events
 from services.deployer.store.places import lock_deployments_at, lock_place
 from services.deployer.usecases.announce import announce, facts_of_cause
@@ -30,7 +30,7 @@ def settle(
     outcome: str,
     code: str | None = None,
     detail: str | None = None,
-    restored: bool = True,
+    restored: bool | None = True,
     containers: Sequence[object] = (),
     seconds: Mapping[str, float] | None = None,
     at: datetime,
@@ -38,7 +38,8 @@ def settle(
 ) -> bool:
     """Finish a live attempt, or correct a timed-out one that succeeded after all; in the caller's transaction.
 
-    False, and nothing changes, for an attempt that is unknown, finished already or superseded. Locks: place, attempt, deployments.
+    `restored`: does what ran before run again? None where that is not known. False, and nothing changes, for an attempt that is
+    unknown or finished already, or whose success something newer has overwritten. Locks: place, attempt, deployments.
     """
     known = attempt_of(session, attempt_id)
     if known is None:
@@ -47,28 +48,54 @@ def settle(
     attempt = attempt_of(session, attempt_id, lock=True)
     if attempt is None:
         return False
-    corrects = _may_correct(session, attempt, place, outcome)
+    corrects = _may_correct(attempt, place, outcome)
     if attempt.outcome is not None and not corrects:
         return False
     at_place = lock_deployments_at(session, attempt.node_id, attempt.prefix)
     deployment = next((one for one in at_place if one.id == attempt.deployment_id), None)
-    if deployment is None or deployment.last_attempt_id != attempt.id:
+    if deployment is None:
+        return False  # it was moved to another place meanwhile
+    is_last = deployment.last_attempt_id == attempt.id
+    if not is_last and not corrects:
         return False
     attempt.outcome = Outcome(outcome).value
     attempt.code, attempt.detail, attempt.restored, attempt.finished_at = code, detail, restored, at
     attempt.containers = [_plain(one) for one in containers]
     attempt.seconds = dict(seconds or {})
-    _finish(session, deployment, attempt, at=at, cause=cause, corrects=corrects)
+    if is_last:
+        _finish(session, deployment, attempt, at=at, cause=cause, corrects=corrects)
+    else:
+        _correct_older(session, deployment, attempt, at=at, cause=cause)
     if attempt.outcome == Outcome.SUCCEEDED:
+        place.taken_generation = max(place.taken_generation, attempt.generation)
         _overrule(session, deployment, [one for one in at_place if one is not deployment], at=at, cause=cause, attempt=attempt)
     session.flush()
     return True
 
 
-def _may_correct(session: Session, attempt: Attempt, place: Place, outcome: str) -> bool:
-    """A late success counts while nothing newer was ordered at the place: the deadline's own fence is one generation above."""
+def _may_correct(attempt: Attempt, place: Place, outcome: str) -> bool:
+    """A late success counts unless something newer has taken the place: then it has run, but does so no longer.
+
+    A newer attempt that failed, was cancelled or refused has left the place as it was before, so it is this one that runs. One that
+    is being worked on has not taken the place yet, and turns this one obsolete when it does, as if the word had come in time. Of one
+    that has timed out nothing is known; should it have succeeded, its own late word does the same.
+    """
     late = attempt.outcome == Outcome.TIMED_OUT and outcome == Outcome.SUCCEEDED
-    return late and place.generation <= attempt.generation + 1 and not has_newer_at(session, attempt)
+    return late and attempt.generation > place.taken_generation
+
+
+def _correct_older(session: Session, deployment: Deployment, attempt: Attempt, *, at: datetime, cause: Envelope | None) -> None:
+    """A late success below a newer attempt of the same deployment: the status is the newer one's, what runs is this one's."""
+    deployment.successful_attempt_id = attempt.id
+    deployment.revision += 1
+    deployment.updated_at = at
+    session.flush()
+    text = f"attempt {attempt.number} has succeeded after all"
+    data = {"outcome": attempt.outcome, "corrects": True}
+    append_events(session, deployment.id, [NewEvent(kind=EventKind.STATUS, at=at, attempt=attempt.number, message=text, data=data)])
+    facts = facts_of_cause(cause, deployment, attempt)
+    before = after = {"status": deployment.status}
+    announce(session, "corrected", deployment, facts, before=before, after=after | data, attempt=attempt, reason=text)
 
 
 def _finish(session: Session, deployment: Deployment, attempt: Attempt, *, at: datetime, cause: Envelope | None, corrects: bool) -> None:

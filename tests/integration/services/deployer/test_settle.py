@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
+
 from kernel import clock
 from kernel.contracts.agent import ContainerOutcome
 from kernel.contracts.catalog import VersionIncreased
+from kernel.contracts.deployer import DeploymentChanged
 from kernel.contracts.envelope import Envelope
 from services.deployer.domain.states import EventKind
+from services.deployer.models import Deployment
 from services.deployer.store.events import NewEvent, append_events
 from services.deployer.store.places import lock_place, raise_generation
 from services.deployer.usecases.copy_on_increase import copy_on_increase
-from tests.integration.services.deployer.world import World
+from tests.integration.services.deployer.world import Json, World
 
 WEB = {"name": "web"}
 
@@ -63,14 +67,93 @@ def test_a_late_success_with_nothing_newer_corrects_a_timeout(world: World) -> N
     assert world.settle(attempt) is False
 
 
-def test_a_late_success_with_something_newer_at_the_place_corrects_nothing(world: World) -> None:
-    first, second = world.deploy(world.catalog.add(WEB)), world.deploy(world.catalog.add(WEB))
-    attempt = world.start(first)
+def overtaken(world: World) -> tuple[Json, Json, Json, Json]:
+    """One that runs, an attempt of another that has timed out since, and one that was started after it: (deployments, attempt)."""
+    project = clock.new_id()
+    first = world.run(world.catalog.add(WEB, project=project))
+    late = world.deploy(world.catalog.add(WEB, seq=2, project=project))
+    attempt = world.start(late)
     fence(world)
     assert world.settle(attempt, "timed-out")
-    world.start(second)
+    return first, late, world.deploy(world.catalog.add(WEB, seq=3, project=project)), attempt
+
+
+def statuses(world: World, *made: Json) -> list[str]:
+    return [world.get(one)["status"] for one in made]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "cancelled", "refused", "timed-out"])
+@pytest.mark.parametrize("word_comes", ["before the newer one ends", "after it"])
+def test_a_late_success_counts_when_the_newer_one_has_not_taken_the_place(world: World, outcome: str, word_comes: str) -> None:
+    first, late, newer, attempt = overtaken(world)
+    newest = world.start(newer)
+    if word_comes == "after it":
+        assert world.settle(newest, outcome)
+        assert statuses(world, first, late, newer) == ["successful", "failed", "failed"]
+    assert world.settle(attempt) is True
+    assert statuses(world, first, late)[:2] == ["obsolete", "successful"]
+    if word_comes == "before the newer one ends":
+        assert world.get(newer)["status"] == "in-progress"
+        assert world.settle(newest, outcome)
+    assert statuses(world, first, late, newer) == ["obsolete", "successful", "failed"]
     assert world.settle(attempt) is False
-    assert (world.get(first)["status"], world.get(second)["status"]) == ("failed", "in-progress")
+    if outcome == "timed-out":
+        assert world.settle(newest) is True
+        assert statuses(world, first, late, newer) == ["obsolete", "obsolete", "successful"]
+
+
+def test_a_newer_success_makes_a_late_one_obsolete_or_leaves_it_failed_by_the_order_of_their_words(world: World) -> None:
+    first, late, newer, attempt = overtaken(world)
+    newest = world.start(newer)
+    assert world.settle(attempt)
+    assert world.settle(newest)
+    assert statuses(world, first, late, newer) == ["obsolete", "obsolete", "successful"]
+
+    last = world.deploy(world.catalog.add(WEB, seq=4, project=UUID(first["project_id"])))
+    slow = world.start(last)
+    fence(world)
+    assert world.settle(slow, "timed-out")
+    assert world.settle(world.start(late))
+    assert world.settle(slow) is False
+    assert statuses(world, late, newer, last) == ["successful", "downgraded", "failed"]
+
+
+def test_a_late_success_below_a_newer_attempt_of_the_same_deployment_says_what_runs(world: World) -> None:
+    first, late, _, attempt = overtaken(world)
+    again = world.start(late)
+    assert world.settle(attempt) is True
+    assert statuses(world, first, late) == ["obsolete", "in-progress"]
+    assert world.settle(again, "failed", code="unhealthy")
+    assert statuses(world, first, late) == ["obsolete", "failed"]
+    outcomes = [one["outcome"] for one in world.me.call("GET", f"/deployments/{late['id']}/attempts")["items"]]
+    assert outcomes == ["failed", "succeeded"]
+    with world.db.system() as session:
+        standing = session.get_one(Deployment, UUID(late["id"])).successful_attempt_id
+    assert str(standing) == attempt["id"]
+    corrected = next(one for one in world.messages() if one.name == "deployer.deployment.corrected")
+    assert isinstance(corrected.data, DeploymentChanged)
+    assert (corrected.data.status, corrected.data.attempt, corrected.data.attempt_outcome) == ("in-progress", 1, "succeeded")
+    assert world.settle(attempt) is False
+
+
+def test_a_late_success_at_a_place_that_was_cleared_since_corrects_nothing(world: World) -> None:
+    first, late, _, attempt = overtaken(world)
+    world.me.call("DELETE", f"/deployments/{first['id']}?remove_containers=true")
+    assert world.settle(attempt) is False
+    assert world.get(late)["status"] == "failed"
+
+
+def test_a_start_where_a_removal_is_wanted_ends_the_removal(world: World) -> None:
+    made = world.run(world.catalog.add(WEB))
+    world.me.call("DELETE", f"/deployments/{made['id']}?remove_containers=true")
+
+    def wanted() -> int | None:
+        with world.db.system() as session:
+            return lock_place(session, team_id=world.team, node_id=world.node, prefix="shop").removal_generation
+
+    assert wanted() == 2
+    assert world.start(world.deploy(world.catalog.add(WEB)))["generation"] == 3
+    assert wanted() is None
 
 
 def test_a_success_at_another_place_touches_nothing_here(world: World) -> None:
