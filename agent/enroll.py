@@ -71,6 +71,7 @@ def _node_of(raw: Any, base_url: str) -> Node:  # Any: JSON
             base_url=base_url,
             heartbeat_seconds=float(raw.get("heartbeat_seconds") or 10),
             epoch=int(raw.get("epoch") or 0),
+            broker_authority=str(broker["authority"]) if broker.get("authority") else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Invalid([], code="enrollment-invalid", detail=f"The answer to the enrolment is wrong: {error!r}") from error

@@ -40,6 +40,8 @@ class Node:
     base_url: str
     heartbeat_seconds: float = 10.0
     epoch: int = 0
+    # Whose certificate the broker must show (PEM); without one, of those that this machine trusts.
+    broker_authority: str | None = None
 
     @property
     def command_key(self) -> VerifyKey:

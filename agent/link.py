@@ -65,7 +65,11 @@ class Link:
         commands.on_outdone = self._greet
         self._has_lost = False  # the broker seems to have lost what it had; noted once an outage
         self._publisher = Publisher(
-            broker_url(node), f"agent {node.node_id} reports", heartbeat_seconds=_HEARTBEAT_SECONDS, on_refused=self._note_refusal
+            broker_url(node),
+            f"agent {node.node_id} reports",
+            heartbeat_seconds=_HEARTBEAT_SECONDS,
+            on_refused=self._note_refusal,
+            authority=node.broker_authority,
         )
 
     @property
@@ -105,6 +109,7 @@ class Link:
                 read=self._commands.read,
                 prefetch=1,
                 park=False,
+                authority=self._node.broker_authority,
             )
             consumer.connected = _Announcing(self._greet)
             self._consumer = consumer

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy import certificates
 from deploy.native.definitions import PROVISIONER, render_for_services
 from deploy.native.definitions import SERVICES as BROKER_USERS
 from kernel import clock
@@ -24,6 +25,14 @@ load_definitions = /etc/rabbitmq/definitions.json
 loopback_users = none
 auth_mechanisms.1 = PLAIN
 max_message_size = 4194304
+listeners.ssl.agents = 5671
+ssl_options.cacertfile = /etc/rabbitmq/tls/ca.crt
+ssl_options.certfile = /etc/rabbitmq/tls/server.crt
+ssl_options.keyfile = /etc/rabbitmq/tls/server.key
+ssl_options.versions.1 = tlsv1.3
+ssl_options.versions.2 = tlsv1.2
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
 """
 
 
@@ -36,6 +45,7 @@ def main(directory: Path, environ: Mapping[str, str]) -> None:
     _write(directory / "postgres.env", f"POSTGRES_PASSWORD={passwords['postgres']}\n", mode=0o600)
     _write(directory / "postgres-init" / "roles.sql", _roles(passwords))
     _write(directory / "rabbitmq" / "20-fairlead.conf", _RABBITMQ)
+    _certificates(directory, environ)
     definitions = directory / "definitions.json"
     if not definitions.exists():
         broker = {user: passwords[f"broker.{user}"] for user in (*BROKER_USERS, PROVISIONER)}
@@ -47,6 +57,19 @@ def main(directory: Path, environ: Mapping[str, str]) -> None:
     for service in DATABASES:
         url = f"postgresql+psycopg://{service}_owner:{passwords[f'database.{service}_owner']}@postgres:5432/{service}"
         _write(directory / f"{service}-migrate.env", f"FAIRLEAD_MIGRATION_DATABASE_URL={url}\n", mode=0o600)
+
+
+def _certificates(directory: Path, environ: Mapping[str, str]) -> None:
+    """The authority's key stays in a directory that no container mounts."""
+    made = certificates.ensure(directory / "authority", [_host(environ)])
+    for path in (made.authority, made.server, made.server_key):
+        _write(directory / "rabbitmq-tls" / path.name, path.read_text())
+    _write(directory / "keys" / "deployer" / "broker-authority.crt", made.authority.read_text())
+
+
+def _host(environ: Mapping[str, str]) -> str:
+    """This installation's name or address as others know it."""
+    return environ.get("FAIRLEAD_HOST_NAME") or "127.0.0.1"
 
 
 def _passwords(path: Path) -> dict[str, str]:
@@ -78,7 +101,7 @@ def _roles(passwords: Mapping[str, str]) -> str:
 
 
 def _environment(part: str, passwords: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    host = environ.get("FAIRLEAD_HOST_NAME", "127.0.0.1")
+    host = _host(environ)
     broker = f"{part}:{passwords[f'broker.{part}']}@rabbitmq:5672"
     values = {
         "FAIRLEAD_ENVIRONMENT": "production",
@@ -93,7 +116,8 @@ def _environment(part: str, passwords: Mapping[str, str], environ: Mapping[str, 
         values["FAIRLEAD_BROKER_AGENTS_URL"] = f"amqp://{broker}/agents"
     if part == "deployer":
         values["FAIRLEAD_BROKER_MANAGEMENT_URL"] = f"http://{PROVISIONER}:{passwords[f'broker.{PROVISIONER}']}@rabbitmq:15672"
-        values["FAIRLEAD_AGENT_BROKER_URL"] = f"amqp://{host}:{environ.get('FAIRLEAD_AGENT_PORT', '5672')}/agents"
+        values["FAIRLEAD_AGENT_BROKER_URL"] = f"amqps://{host}:{environ.get('FAIRLEAD_AGENT_PORT', '5671')}/agents"
+        values["FAIRLEAD_AGENT_BROKER_AUTHORITY_FILE"] = "/run/keys/broker-authority.crt"
     if part in KEY_FILES:
         values[_VARIABLES[KEY_FILES[part]]] = f"/run/keys/{KEY_FILES[part]}"
     if part == "catalog" and environ.get("FAIRLEAD_EGRESS_ALLOWED_NETWORKS"):

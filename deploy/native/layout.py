@@ -75,6 +75,16 @@ class Layout:
         return self.run / "secrets"
 
     @property
+    def certificates(self) -> Path:
+        """The broker's certificate for agents, and the authority that it is of."""
+        return self.secrets / "tls"
+
+    @property
+    def broker_authority(self) -> Path:
+        """What agents on other machines are told to trust, for the deployer to read."""
+        return self.secrets / "broker-authority.crt"
+
+    @property
     def environments(self) -> Path:
         """What each process of ours finds in its environment, secrets included."""
         return self.secrets / "environments"

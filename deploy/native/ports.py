@@ -30,6 +30,7 @@ DEFAULTS: Mapping[str, int] = {
     "rabbitmq": 56720,
     "management": 56721,
     "distribution": 56722,
+    "agents": 5671,
     "registry": 5500,
 }
 FORCED_BY: Mapping[str, str] = {"gateway": "FAIRLEAD_PORT"} | {

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
+from deploy import certificates
+from deploy.certificates import Certificates
 from deploy.native import definitions, dockerd, postgres, rabbitmq, registry
 from deploy.native.definitions import PROVISIONER
 from deploy.native.keys import DATABASES, Keys
 from deploy.native.layout import Layout
 from deploy.native.ports import FORCED_BY
-from deploy.native.processes import Command
+from deploy.native.processes import Command, write_file
+from deploy.native.rabbitmq import TlsListener
 from deploy.native.supervisor import SERVERS, SERVICES, Program
 
 SIGNING = ("deployer", "audit")
@@ -36,9 +42,20 @@ class Stack:
         return self.environ.get("FAIRLEAD_HOST") or "127.0.0.1"
 
     @property
+    def is_open_to_others(self) -> bool:
+        """Whether other machines are to reach the gateway, and with it the broker."""
+        return not is_loopback(self.host)
+
+    @property
     def public_url(self) -> str:
         """What people type."""
-        return self.environ.get("FAIRLEAD_PUBLIC_URL") or f"http://127.0.0.1:{self.ports['gateway']}"
+        host = _written(self.host if not is_any(self.host) else socket.getfqdn())
+        return self.environ.get("FAIRLEAD_PUBLIC_URL") or f"http://{host}:{self.ports['gateway']}"
+
+    @property
+    def public_host(self) -> str:
+        """This machine's name or address as others know it."""
+        return urlsplit(self.public_url).hostname or self.host
 
     @property
     def cluster(self) -> postgres.Cluster:
@@ -46,7 +63,23 @@ class Stack:
 
     @property
     def node(self) -> rabbitmq.Node:
-        return rabbitmq.Node(self.layout.rabbitmq, self.ports["rabbitmq"], self.ports["management"], self.ports["distribution"])
+        listener = TlsListener(self.host, self.ports["agents"], self.certificates) if self.is_open_to_others else None
+        return rabbitmq.Node(
+            self.layout.rabbitmq, self.ports["rabbitmq"], self.ports["management"], self.ports["distribution"], tls=listener
+        )
+
+    @property
+    def certificates(self) -> Certificates:
+        return Certificates(self.layout.certificates)
+
+    @property
+    def agent_broker_url(self) -> str:
+        """The broker as agents reach it: over TLS, unless nobody but this machine may."""
+        if self.environ.get("FAIRLEAD_AGENT_BROKER_URL"):
+            return self.environ["FAIRLEAD_AGENT_BROKER_URL"]
+        if self.is_open_to_others:
+            return f"amqps://{_written(self.public_host)}:{self.ports['agents']}/agents"
+        return f"amqp://127.0.0.1:{self.ports['rabbitmq']}/agents"
 
     @property
     def registry(self) -> registry.Registry:
@@ -69,8 +102,30 @@ class Stack:
         }
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_any(host: str) -> bool:
+    """Whether `host` stands for every address of this machine."""
+    return host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+def _written(host: str) -> str:
+    """As a host stands in an address."""
+    return f"[{host}]" if ":" in host else host
+
+
 def servers(stack: Stack, *, with_docker: bool) -> list[Program]:
     """PostgreSQL, RabbitMQ, the registry and, when none runs, a Docker Engine. Makes what they need on the disk."""
+    if stack.is_open_to_others:
+        names = [stack.public_host, *([] if is_any(stack.host) else [stack.host])]
+        made = certificates.ensure(stack.layout.certificates, list(dict.fromkeys(names)))
+        write_file(stack.layout.broker_authority, made.authority.read_text(), account=stack.layout.account)
     commands = [
         postgres.prepare(stack.cluster),
         rabbitmq.prepare(stack.node, definitions.render_for_services(stack.keys.broker)),
@@ -115,8 +170,9 @@ def _service_environment(stack: Stack, service: str, *, worker: bool) -> dict[st
         values["FAIRLEAD_BROKER_AGENTS_URL"] = stack.broker_url(service, "agents")
     if service == "deployer":
         values["FAIRLEAD_BROKER_MANAGEMENT_URL"] = stack.node.management_url(PROVISIONER, keys.provisioner)
-        agents = f"amqp://127.0.0.1:{stack.ports['rabbitmq']}/agents"
-        values["FAIRLEAD_AGENT_BROKER_URL"] = stack.environ.get("FAIRLEAD_AGENT_BROKER_URL") or agents
+        values["FAIRLEAD_AGENT_BROKER_URL"] = stack.agent_broker_url
+        if stack.is_open_to_others and not stack.environ.get("FAIRLEAD_AGENT_BROKER_URL"):
+            values["FAIRLEAD_AGENT_BROKER_AUTHORITY_FILE"] = str(stack.layout.broker_authority)
     if service in keys.key_rings:
         values["FAIRLEAD_ENCRYPTION_KEYS_FILE"] = str(keys.key_rings[service])
     if service in SIGNING:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from deploy.certificates import Certificates
 from deploy.native.errors import StackError
 from deploy.native.processes import (
     Command,
@@ -40,19 +41,40 @@ management.tcp.port = {management_port}
 load_definitions = {definitions}
 log.console.level = {log_level}
 """
+# For agents on other machines, who check the certificate; they show a password, not one of their own.
+_TLS_CONFIG = """\
+listeners.ssl.agents = {host}:{port}
+ssl_options.cacertfile = {directory}/ca.crt
+ssl_options.certfile = {directory}/server.crt
+ssl_options.keyfile = {directory}/server.key
+ssl_options.versions.1 = tlsv1.3
+ssl_options.versions.2 = tlsv1.2
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
+"""
 # Two schedulers that sleep when idle: the node shares a small machine with the work that it manages.
 _VM = "+S 2:2 +SDio 4 +sbwt none +sbwtdcpu none +sbwtdio none"
 
 
 @dataclass(frozen=True)
+class TlsListener:
+    """Where agents on other machines come in, and what is shown to them."""
+
+    host: str
+    port: int
+    certificates: Certificates
+
+
+@dataclass(frozen=True)
 class Node:
-    """Where a node lives and on which ports of loopback it listens."""
+    """Where a node lives, on which ports of loopback it listens, and where for agents elsewhere."""
 
     directory: Path
     port: int
     management_port: int
     distribution_port: int
     log_level: str = "info"
+    tls: TlsListener | None = None
 
     @property
     def definitions(self) -> Path:
@@ -93,6 +115,8 @@ def prepare(node: Node, definitions: str) -> Command:
         write_file(cookie, clock.random_token(), account=account, mode=0o400)
     write_file(node.definitions, definitions, account=account, mode=0o600)
     write_file(node.directory / "enabled_plugins", (SHARED / "enabled_plugins").read_text(), account=account)
+    if node.tls is not None:
+        _hand_over(node.tls.certificates, node.directory / "tls", account)
     write_file(node.directory / "rabbitmq.conf", _config(node), account=account)
     return Command(
         part="rabbitmq",
@@ -106,7 +130,16 @@ def prepare(node: Node, definitions: str) -> Command:
 
 def _config(node: Node) -> str:
     own = _OWN_CONFIG.format(port=node.port, management_port=node.management_port, definitions=node.definitions, log_level=node.log_level)
+    if node.tls is not None:
+        own += _TLS_CONFIG.format(host=node.tls.host, port=node.tls.port, directory=node.directory / "tls")
     return (SHARED / "rabbitmq.conf").read_text() + own
+
+
+def _hand_over(certificates: Certificates, directory: Path, account: str | None) -> None:
+    """What the node reads; the authority's key is not among it."""
+    make_directory(directory, account=account, mode=0o700)
+    for path in (certificates.authority, certificates.server, certificates.server_key):
+        write_file(directory / path.name, path.read_text(), account=account, mode=0o600)
 
 
 def _environment(node: Node) -> Mapping[str, str]:

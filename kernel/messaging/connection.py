@@ -20,8 +20,11 @@ BROKEN = (AMQPError, OSError, EOFError, IndexError, AssertionError)
 REFUSED = (ProbableAuthenticationError, ProbableAccessDeniedError)
 
 
-def parameters(url: str, name: str, *, heartbeat_seconds: int = 20) -> pika.ConnectionParameters:
-    """pika's parameters for an `amqp[s]://user:password@host:port/vhost` address; every wait has an end."""
+def parameters(url: str, name: str, *, heartbeat_seconds: int = 20, authority: str | None = None) -> pika.ConnectionParameters:
+    """pika's parameters for an `amqp[s]://user:password@host:port/vhost` address; every wait has an end.
+
+    With amqps, the broker's certificate must be of `authority` (PEM); without one, of those that this machine trusts.
+    """
     parts = urlsplit(url)
     secure = parts.scheme == "amqps"
     return pika.ConnectionParameters(
@@ -34,7 +37,7 @@ def parameters(url: str, name: str, *, heartbeat_seconds: int = 20) -> pika.Conn
         socket_timeout=10,
         stack_timeout=15,
         connection_attempts=1,
-        ssl_options=pika.SSLOptions(ssl.create_default_context(), parts.hostname) if secure else None,
+        ssl_options=pika.SSLOptions(ssl.create_default_context(cadata=authority), parts.hostname) if secure else None,
         client_properties={"connection_name": name, "product": "fairlead"},
     )
 

@@ -72,16 +72,16 @@ class Consumer:
         prefetch: int = 200,
         park: bool = True,
         patience_seconds: float = _INFRASTRUCTURE_PATIENCE_SECONDS,
+        authority: str | None = None,
     ) -> None:
-        self._url = url
+        self._parameters = parameters(url, name, authority=authority)
         self._queue = queue
         self._handle = handle
         self._read = read
-        self._name = name
         self._prefetch = prefetch
         self._patience = patience_seconds
         self._stopping = threading.Event()
-        self._outbound = Publisher(url, f"{name} retry") if park else None
+        self._outbound = Publisher(url, f"{name} retry", authority=authority) if park else None
         self._buffer: list[Delivery] = []
         self.connected = threading.Event()
 
@@ -105,7 +105,7 @@ class Consumer:
             self._outbound.close()
 
     def _consume(self, backoff: Backoff) -> None:
-        connection = pika.BlockingConnection(parameters(self._url, self._name))
+        connection = pika.BlockingConnection(self._parameters)
         try:
             channel = connection.channel()
             channel.basic_qos(prefetch_count=self._prefetch)

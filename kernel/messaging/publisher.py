@@ -58,8 +58,16 @@ class Publisher:
     A message that was not confirmed may still have arrived: readers drop what they know by its id.
     """
 
-    def __init__(self, url: str, name: str, *, heartbeat_seconds: int = 20, on_refused: Callable[[], None] | None = None) -> None:
-        self._parameters = parameters(url, name, heartbeat_seconds=heartbeat_seconds)
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        heartbeat_seconds: int = 20,
+        on_refused: Callable[[], None] | None = None,
+        authority: str | None = None,
+    ) -> None:
+        self._parameters = parameters(url, name, heartbeat_seconds=heartbeat_seconds, authority=authority)
         self._on_refused = on_refused
         self._lock = threading.Lock()
         self._connection: pika.SelectConnection | None = None

@@ -21,6 +21,11 @@ class Settings:
         "FAIRLEAD_BROKER_MANAGEMENT_URL", "RabbitMQ's management API, with the provisioner's log-in", secret=True
     )
     agent_broker_url: str = setting("FAIRLEAD_AGENT_BROKER_URL", "the broker's address as agents reach it, without a log-in")
+    agent_broker_authority_file: Path | None = setting(
+        "FAIRLEAD_AGENT_BROKER_AUTHORITY_FILE",
+        "PEM: whose certificate agents want of an amqps broker, told them at enrolment; without it, those that their machine trusts",
+        default=None,
+    )
     log_format: str = setting("FAIRLEAD_LOG_FORMAT", "json or console", default="json")
     log_level: str = setting("FAIRLEAD_LOG_LEVEL", "debug, info, warning or error", default="info")
 

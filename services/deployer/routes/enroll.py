@@ -29,13 +29,19 @@ def enroll_agent(body: Json) -> Json:
     if kind.lower() != "bearer":
         raise Unauthenticated
     parts = current_app.extensions["fairlead"]
+    settings = parts["settings"]
     candidate = Candidate(body["verify_key"], body["seal_key"], body["agent_version"], body["facts"])
     answer = enroll(parts["db"], provisioner(), parts["signing_key"], token=token.strip(), candidate=candidate)
     return {
         "node_id": answer.node_id,
         "team_id": answer.team_id,
         "epoch": answer.epoch,
-        "broker": {"url": parts["settings"].agent_broker_url, "username": answer.username, "password": answer.password},
+        "broker": {
+            "url": settings.agent_broker_url,
+            "username": answer.username,
+            "password": answer.password,
+            "authority": settings.agent_broker_authority_file and settings.agent_broker_authority_file.read_text(),
+        },
         "verify_key": answer.verify_key,
         "heartbeat_seconds": HEARTBEAT_SECONDS,
     }

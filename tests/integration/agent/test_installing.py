@@ -67,7 +67,7 @@ class Office:
             "node_id": str(self.ground.node.node_id),
             "team_id": str(self.ground.node.team_id),
             "epoch": 0,
-            "broker": {"url": self.broker.agent_broker_url, "username": user, "password": self.control.password},
+            "broker": {"url": self.broker.agent_broker_url, "username": user, "password": self.control.password, "authority": "PEM"},
             "verify_key": to_text(self.deployer.verify_key),
             "heartbeat_seconds": 1,
         }
@@ -188,6 +188,7 @@ def _check_enrolment(office: Office, directory: Path) -> None:
     assert UUID(body["boot_id"])
     assert (directory / "data").stat().st_mode & 0o777 == 0o700
     assert (directory / "data" / "keys.json").stat().st_mode & 0o777 == 0o600
+    assert json.loads((directory / "data" / "identity.json").read_text())["broker_authority"] == "PEM"
     assert "host_mounts" in (directory / "data" / "policy.toml").read_text()
     assert _control(directory, "check-policy").returncode == 0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -12,19 +13,26 @@ import psutil
 import pytest
 from pika.exceptions import ChannelClosedByBroker, ProbableAccessDeniedError, ProbableAuthenticationError
 
+from deploy import certificates
 from deploy.native import definitions, ports, rabbitmq
 from deploy.native.errors import StackError
-from deploy.native.rabbitmq import Node, RabbitServer
+from deploy.native.rabbitmq import Node, RabbitServer, TlsListener
+from kernel.contracts import identity  # noqa: F401 - registers the message that a test sends
+from kernel.errors import Unavailable
+from kernel.messaging.consumer import Consumer, Received
+from kernel.messaging.publisher import Confirm, Outgoing, Publisher
 from tests.fixtures.waiting import eventually
 
 PASSWORDS = {name: f"{name}-password" for name in (*definitions.SERVICES, definitions.PROVISIONER)}
 SHUT = "ACCESS_REFUSED"
+SAMPLES = Path(__file__).resolve().parents[3] / "docs" / "messages"
 
 
 @pytest.fixture(scope="module")
 def server(open_module_directory: Path) -> Iterator[RabbitServer]:
-    numbers = [ports.free_port() for _ in range(3)]
-    node = Node(open_module_directory / "rabbitmq", numbers[0], numbers[1], numbers[2], log_level="warning")
+    numbers = [ports.free_port() for _ in range(4)]
+    listener = TlsListener("127.0.0.1", numbers[3], certificates.ensure(open_module_directory / "tls", ["localhost"]))
+    node = Node(open_module_directory / "rabbitmq", numbers[0], numbers[1], numbers[2], log_level="warning", tls=listener)
     text = definitions.render_for_services(PASSWORDS)
     server = RabbitServer(node, text, user="provisioner", password=PASSWORDS["provisioner"])
     server.start()
@@ -136,3 +144,59 @@ def test_too_few_files_are_refused_with_the_figure_and_few_are_warned_of() -> No
         rabbitmq.open_file_warning(1024)
     assert "20000 files" in (rabbitmq.open_file_warning(20_000) or "")
     assert rabbitmq.open_file_warning(65_536) is None
+
+
+def agents_url(server: RabbitServer, host: str = "localhost", *, scheme: str = "amqps", user: str = "audit") -> str:
+    assert server.node.tls is not None
+    return f"{scheme}://{user}:{PASSWORDS[user]}@{host}:{server.node.tls.port}/core"
+
+
+def authority(server: RabbitServer) -> str:
+    assert server.node.tls is not None
+    return server.node.tls.certificates.authority.read_text()
+
+
+def test_agents_speak_over_tls_to_the_broker_that_they_know(server: RabbitServer) -> None:
+    seen: list[Received] = []
+
+    def handle(batch: Sequence[Received]) -> dict[int, Exception]:
+        seen.extend(batch)
+        return {}
+
+    url, known = agents_url(server, user="identity"), authority(server)
+    consumer = Consumer(agents_url(server), "audit.inbox", handle, name="test", authority=known)
+    publisher = Publisher(url, "test", authority=known)
+    thread = threading.Thread(target=consumer.run)
+    thread.start()
+    try:
+        body = (SAMPLES / "identity.team.changed" / "v1" / "full.json").read_bytes()
+        said = publisher.publish([Outgoing("identity.events", "identity.team.changed.v1", body, "one")])
+        assert said == [Confirm.CONFIRMED]
+        eventually(lambda: len(seen) == 1)
+    finally:
+        consumer.stop()
+        publisher.close()
+        thread.join(20)
+
+
+@pytest.mark.parametrize("case", ["no authority", "another authority", "another name", "no tls"])
+def test_agents_refuse_a_broker_that_they_do_not_know(server: RabbitServer, tmp_path: Path, case: str) -> None:
+    known: str | None = authority(server)
+    url = agents_url(server)
+    if case == "no authority":
+        known = None
+    elif case == "another authority":
+        known = certificates.ensure(tmp_path, ["localhost"]).authority.read_text()
+    elif case == "another name":
+        url = agents_url(server, "127.0.0.1")
+    else:
+        url = agents_url(server, scheme="amqp")
+    publisher = Publisher(url, "test", authority=known)
+    with pytest.raises(Unavailable):
+        publisher.connect()
+    publisher.close()
+
+
+def test_the_broker_does_not_hold_the_authoritys_key(server: RabbitServer) -> None:
+    held = {path.name for path in (server.node.directory / "tls").iterdir()}
+    assert held == {"ca.crt", "server.crt", "server.key"}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,47 @@ def stack(tmp_path: Path) -> Stack:
         keys.load_or_make(layout),
         {"FAIRLEAD_LOG_LEVEL": "debug", "FAIRLEAD_PORT": "9000", "HOME": "/root"},
     )
+
+
+def environment_of(stack: Stack, name: str) -> Mapping[str, str]:
+    return next(program.command.environment for program in programs.services(stack) if program.name == name)
+
+
+def opened(stack: Stack, **environ: str) -> Stack:
+    return replace(stack, environ={**stack.environ, **environ})
+
+
+def test_on_loopback_agents_reach_the_broker_plainly_and_nobody_else_does(stack: Stack) -> None:
+    assert stack.node.tls is None
+    deployer = environment_of(stack, "deployer-web")
+    assert deployer["FAIRLEAD_AGENT_BROKER_URL"] == f"amqp://127.0.0.1:{DEFAULTS['rabbitmq']}/agents"
+    assert "FAIRLEAD_AGENT_BROKER_AUTHORITY_FILE" not in deployer
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "name"),
+    [
+        ("0.0.0.0", "https://fairlead.example.org", "fairlead.example.org"),
+        ("10.0.0.7", "", "10.0.0.7"),
+        ("fd00::7", "", "[fd00::7]"),
+        ("0.0.0.0", "", socket.getfqdn()),
+    ],
+)
+def test_open_to_other_machines_the_broker_is_too_and_over_tls(stack: Stack, host: str, url: str, name: str) -> None:
+    stack = opened(stack, FAIRLEAD_HOST=host, FAIRLEAD_PUBLIC_URL=url)
+    assert stack.node.tls is not None
+    assert (stack.node.tls.host, stack.node.tls.port) == (host, DEFAULTS["agents"])
+    assert stack.public_url == (url or f"http://{name}:{DEFAULTS['gateway']}")
+    deployer = environment_of(stack, "deployer-web")
+    assert deployer["FAIRLEAD_AGENT_BROKER_URL"] == f"amqps://{name}:{DEFAULTS['agents']}/agents"
+    assert deployer["FAIRLEAD_AGENT_BROKER_AUTHORITY_FILE"] == str(stack.layout.broker_authority)
+
+
+def test_an_address_of_the_operators_own_stands_as_given(stack: Stack) -> None:
+    stack = opened(stack, FAIRLEAD_HOST="0.0.0.0", FAIRLEAD_AGENT_BROKER_URL="amqps://broker.example.org/agents")
+    deployer = environment_of(stack, "deployer-web")
+    assert deployer["FAIRLEAD_AGENT_BROKER_URL"] == "amqps://broker.example.org/agents"
+    assert "FAIRLEAD_AGENT_BROKER_AUTHORITY_FILE" not in deployer
 
 
 def secrets_of(stack: Stack) -> dict[str, str]:

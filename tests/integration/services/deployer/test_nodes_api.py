@@ -100,6 +100,16 @@ def test_an_enrolment_gives_the_agent_what_it_needs(deployer: TestDeployer) -> N
     ]
 
 
+def test_an_enrolment_tells_whose_certificate_the_broker_shows(deployer: TestDeployer, tmp_path: Path) -> None:
+    token = deployer.call("POST", f"/nodes/{deployer.new_node()}/enrollment").json["token"]
+    agent = TestAgent()
+    assert deployer.enroll(token, agent.identity).json["broker"]["authority"] is None
+    authority = tmp_path / "ca.crt"
+    authority.write_text("-----BEGIN CERTIFICATE-----")
+    deployer.app.extensions["fairlead"]["settings"] = replace(deployer.settings, agent_broker_authority_file=authority)
+    assert deployer.enroll(token, agent.identity).json["broker"]["authority"] == "-----BEGIN CERTIFICATE-----"
+
+
 def test_the_same_agent_may_ask_again_and_gets_in(deployer: TestDeployer) -> None:
     token = deployer.call("POST", f"/nodes/{deployer.new_node()}/enrollment").json["token"]
     agent = TestAgent()
