@@ -75,6 +75,15 @@ def lock(session: Session, node_id: UUID) -> Node:
     return row
 
 
+def lock_to_delete(session: Session, node_id: UUID) -> Node:
+    """The node's row, locked against everything: whoever puts something on it goes first, or finds no node. Raises NotFound."""
+    query = select(Node).where(Node.id == node_id).with_for_update().execution_options(populate_existing=True)
+    row = session.execute(query).scalar_one_or_none()
+    if row is None:
+        raise NotFound("node")
+    return row
+
+
 def list_ids_of_team(session: Session, team_id: UUID) -> list[UUID]:
     """The nodes of a team that are not revoked yet."""
     return list(session.execute(select(Node.id).where(Node.team_id == team_id, Node.revoked_at.is_(None)).order_by(Node.id)).scalars())

@@ -19,10 +19,12 @@ from services.deployer.store import removals
 _NOW = text("SELECT clock_timestamp()")
 
 
-def node_of(session: Session, node_id: UUID, *, share: bool = False) -> Node:
-    """The node. `share` keeps it as it is until the transaction ends. Raises NotFound."""
+def node_of(session: Session, node_id: UUID, *, share: bool = False, keep: bool = False) -> Node:
+    """The node. Until the transaction ends, `share` keeps it as it is, `keep` only keeps it from being deleted. Raises NotFound."""
     query = select(Node).where(Node.id == node_id).execution_options(populate_existing=True)
-    node = session.scalars(query.with_for_update(read=True) if share else query).one_or_none()
+    if share or keep:
+        query = query.with_for_update(read=True, key_share=keep)
+    node = session.scalars(query).one_or_none()
     if node is None:
         raise NotFound("node")
     return node

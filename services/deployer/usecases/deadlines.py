@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from uuid import UUID
 
+import structlog
 from nacl.signing import SigningKey
 from sqlalchemy.orm import Session
 
 from kernel import clock
 from kernel.db import Database
+from kernel.errors import NotFound
 from kernel.outbox import put_event
 from services.deployer.domain.reports import CANCEL_PATIENCE_SECONDS, Expiry, expiry_of
 from services.deployer.domain.states import Outcome
@@ -21,6 +24,8 @@ from services.deployer.store.attempts import attempt_of
 from services.deployer.usecases.nodes import node_event
 from services.deployer.usecases.send import send_cancel, send_waiting
 from services.deployer.usecases.settle import settle
+
+log = structlog.get_logger(__name__)
 
 _FACTS = {"actor": "system:deployer", "actorname": "Fairlead"}
 
@@ -41,13 +46,22 @@ def watch_clock(db: Database, signing_key: SigningKey) -> None:
         due = store.due_attempts(session)
         waited_for = store.connected_with_waiting(session)
     for attempt_id in due:
-        with db.system() as session:
+        with _unless_gone(attempt_id), db.system() as session:
             end_attempt(session, attempt_id, signing_key)
     for node_id in waited_for:
-        with db.system() as session:
+        with _unless_gone(node_id), db.system() as session:
             _send_waiting(session, node_id, signing_key)
     with db.system() as session:
         tell_silent_nodes(session)
+
+
+@contextmanager
+def _unless_gone(identity: UUID) -> Iterator[None]:
+    """What was deleted since it was found ends the work on itself, not the worker."""
+    try:
+        yield
+    except NotFound as error:
+        log.info("gone before its time came", id=str(identity), error=error.detail)
 
 
 def end_attempt(session: Session, attempt_id: UUID, signing_key: SigningKey) -> None:

@@ -82,7 +82,7 @@ class Change:
 def create(db: Database, catalog: Catalog, who: Principal, wanted: NewDeployment) -> UUID:
     """Make a deployment, with an instance for each image. Raises Conflict with the rule's code."""
     version = catalog.version(who, wanted.version_id)
-    with _unique(), db.team(who.team) as session:
+    with unique(), db.team(who.team) as session:
         node = _usable(session, wanted.node_id)
         deployment = _make(session, who, version, node, wanted)
         for image in version.images:
@@ -92,7 +92,7 @@ def create(db: Database, catalog: Catalog, who: Principal, wanted: NewDeployment
 
 def change(db: Database, who: Principal, deployment_id: UUID, wanted: Change, check: Check) -> None:
     """Change a deployment. Raises Conflict `deployment-immutable`, or what the rules of making and protection say."""
-    with _unique(), db.team(who.team) as session:
+    with unique(), db.team(who.team) as session:
         deployment = find_deployment(session, deployment_id, lock=True)
         check(deployment.revision)
         if wanted.touches_content:
@@ -129,7 +129,7 @@ def copy(db: Database, catalog: Catalog, who: Principal, deployment_id: UUID, *,
     with db.team(who.team) as session:
         version_id = find_deployment(session, deployment_id).version_id
     version = catalog.version(who, version_id)
-    with _unique(), db.team(who.team) as session:
+    with unique(), db.team(who.team) as session:
         source = find_deployment(session, deployment_id)
         rules.check_copyable(Status(source.status))
         node = _usable(session, node_id or source.node_id)
@@ -199,7 +199,7 @@ def delete(
         session.delete(deployment)
 
 
-class _unique:  # noqa: N801  # used as a statement: `with _unique():`
+class unique:  # noqa: N801  # used as a statement: `with unique():`
     """Two requests that pass the rules at the same moment: the database lets one through, the other gets the rule's answer."""
 
     def __enter__(self) -> None:
@@ -212,7 +212,7 @@ class _unique:  # noqa: N801  # used as a statement: `with _unique():`
 
 
 def _usable(session: Session, node_id: UUID) -> Node:
-    node = node_of(session, node_id)
+    node = node_of(session, node_id, keep=True)
     if status_at(node, database_now(session)) is NodeStatus.REVOKED:
         raise Conflict("node-revoked", f"The node {node.name} was revoked.")
     return node

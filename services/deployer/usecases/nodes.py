@@ -195,7 +195,7 @@ def _cut_off(provisioner: Provisioner, node: Node) -> None:
 def delete_node(db: Database, provisioner: Provisioner, who: Principal, node_id: UUID, check: CheckRevision) -> None:
     """Forget a node. Raises Conflict `node-in-use` while deployments stand on it."""
     with db.team(who.team) as session:
-        node = store.lock(session, node_id)
+        node = store.lock_to_delete(session, node_id)
         check(node.revision)
         rules.check_deletable(store.count_deployments(session, node_id))
         _cut_off(provisioner, node)
