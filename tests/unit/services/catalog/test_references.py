@@ -105,3 +105,10 @@ def test_repositories_lie_below_the_namespace() -> None:
     assert full_repository(RegistryType.V2, "team", "app") == "team/app"
     assert full_repository(RegistryType.V2, "team", "team/app") == "team/app"
     assert full_repository(RegistryType.V2, None, "app") == "app"
+
+
+def test_an_image_that_is_called_as_its_owner_is_the_owners_and_a_projects_own_image_is_the_projects() -> None:
+    assert full_repository(RegistryType.DOCKER_HUB, "grafana", "grafana") == "grafana/grafana"
+    assert full_repository(RegistryType.GOOGLE, "git-sync", "git-sync") == "git-sync/git-sync"
+    assert full_repository(RegistryType.GITLAB, "group/project", "group/project") == "group/project"
+    assert full_repository(RegistryType.GITLAB, "group/project", "web") == "group/project/web"
