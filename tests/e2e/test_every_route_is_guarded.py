@@ -143,11 +143,12 @@ def test_another_teams_ids_in_a_body_are_not_there_either(world: World, acme: Te
     project = world.made("catalog", f"{path}/projects", other.owner, {"name": "p", "type": "versioned"}, other.id)["id"]
     version = world.made("catalog", f"{path}/projects/{project}/versions", other.owner, {"name": "1", "type": "rolling"}, other.id)["id"]
     node = world.made("deployer", f"{path}/nodes", other.owner, {"name": "n"}, other.id)["id"]
-    foreign = acme.ids
+    foreign, mine = acme.ids, {"version_id": version, "node_id": node, "prefix": "a"}
     tried = [
         ("catalog", f"{path}/versions/{version}/images", {"registry_id": foreign["registry_id"], "repository": "a/b", "tag": "1"}),
         ("deployer", f"{path}/deployments", {"version_id": foreign["version_id"], "node_id": node, "prefix": "a"}),
         ("deployer", f"{path}/deployments", {"version_id": version, "node_id": foreign["node_id"], "prefix": "a"}),
+        ("deployer", f"{path}/deployments", {**mine, "config_bundle_ids": [foreign["bundle_id"]]}),
     ]
     for service, where, body in tried:
         assert world.call(service, "POST", where, internal, body).status_code in (404, 422), (where, body)

@@ -18,6 +18,9 @@ from services.catalog.usecases.pinning import PinOrder
 blueprint = Blueprint(
     "internal", __name__, url_prefix="/internal/teams/<uuid:team_id>/versions/<uuid:version_id>", description="For the deployer"
 )
+bundles_blueprint = Blueprint(
+    "internal config bundles", __name__, url_prefix="/internal/teams/<uuid:team_id>/config-bundles", description="For the deployer"
+)
 Fields = dict[str, Any]  # what a schema has checked
 
 
@@ -42,3 +45,11 @@ def pin_version(body: Fields, team_id: UUID, version_id: UUID) -> Json:
 @blueprint.response(204)
 def release_version(body: Fields, team_id: UUID, version_id: UUID) -> None:
     pinning.release(db(), principal(), version_id, body["deployment_id"])
+
+
+@bundles_blueprint.post("/check")
+@needs("versions", Action.READ)
+@bundles_blueprint.arguments(schemas.BundlesArguments)
+@bundles_blueprint.response(204)
+def check_bundles(body: Fields, team_id: UUID) -> None:
+    pinning.check_bundles(db(), principal(), body["config_bundle_ids"])

@@ -67,3 +67,7 @@ class PinnedSchema(ContentSchema):
 
 class ReleaseArguments(Strict):
     deployment_id = fields.UUID(required=True)
+
+
+class BundlesArguments(Strict):
+    config_bundle_ids = fields.List(fields.UUID(), required=True, validate=validate.Length(max=32))

@@ -120,6 +120,12 @@ def _tell(session: Session, who: Principal, name: str, version: Version, deploym
     tell(session, who.envelope_facts(), name, data)
 
 
+def check_bundles(db: Database, who: Principal, ids: Sequence[UUID]) -> None:
+    """Are these config bundles of the team? Raises Invalid naming each that is not, as a pin would."""
+    with db.team(who.team) as session:
+        _bundles(session, who.team, ids)
+
+
 def _bundles(session: Session, team_id: UUID, ids: Sequence[UUID]) -> list[ConfigBundle]:
     found = registries.bundles_by_id(session, team_id, ids) if ids else {}
     wrong = [

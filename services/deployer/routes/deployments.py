@@ -105,7 +105,7 @@ class Deployment(MethodView):
     @blp.response(200, schemas.DeploymentSchema)
     def patch(self, body: Json, team_id: UUID, deployment_id: UUID) -> Json:
         """Change it where the rules let it be changed."""
-        usecases.change(_part("db"), principal(), deployment_id, _change(body), if_match_check())
+        usecases.change(_part("db"), _catalog(), principal(), deployment_id, _change(body), if_match_check())
         return _single(deployment_id)
 
     @needs("deployments", Action.DEPLOY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -70,6 +71,12 @@ class Catalog:
     def version(self, who: Principal, version_id: UUID) -> Version:
         """Raises NotFound, Unavailable."""
         return _version(self._client.call("GET", self._path(who, version_id), token=who.token))
+
+    def check_bundles(self, who: Principal, ids: Sequence[UUID]) -> None:
+        """Are these config bundles of the team? Raises Invalid naming each `config_bundle_ids.<n>` that is not, Unavailable."""
+        if ids:
+            body = {"config_bundle_ids": [str(one) for one in ids]}
+            self._client.call("POST", f"/internal/teams/{who.team}/config-bundles/check", token=who.token, json=body)
 
     def pin(self, who: Principal, wanted: PinRequest, *, hold: bool) -> Pin:
         """`hold` keeps the version from being changed while the deployment starts. Raises what the catalog raised."""

@@ -80,8 +80,9 @@ class Change:
 
 
 def create(db: Database, catalog: Catalog, who: Principal, wanted: NewDeployment) -> UUID:
-    """Make a deployment, with an instance for each image. Raises Conflict with the rule's code."""
+    """Make a deployment, with an instance for each image. Raises Conflict with the rule's code, Invalid, Unavailable."""
     version = catalog.version(who, wanted.version_id)
+    catalog.check_bundles(who, wanted.config_bundle_ids)
     with unique(), db.team(who.team) as session:
         node = _usable(session, wanted.node_id)
         deployment = _make(session, who, version, node, wanted)
@@ -90,8 +91,14 @@ def create(db: Database, catalog: Catalog, who: Principal, wanted: NewDeployment
         return _announce_created(session, who, deployment)
 
 
-def change(db: Database, who: Principal, deployment_id: UUID, wanted: Change, check: Check) -> None:
-    """Change a deployment. Raises Conflict `deployment-immutable`, or what the rules of making and protection say."""
+def change(db: Database, catalog: Catalog, who: Principal, deployment_id: UUID, wanted: Change, check: Check) -> None:
+    """Change a deployment. Raises Conflict `deployment-immutable`, or what the rules of making and protection say; Invalid."""
+    if wanted.config_bundle_ids:
+        # The catalog is asked before the deployment is locked, and only where something new is named.
+        with db.team(who.team) as session:
+            known = set(find_deployment(session, deployment_id).config_bundle_ids)
+        if not known.issuperset(wanted.config_bundle_ids):
+            catalog.check_bundles(who, wanted.config_bundle_ids)
     with unique(), db.team(who.team) as session:
         deployment = find_deployment(session, deployment_id, lock=True)
         check(deployment.revision)

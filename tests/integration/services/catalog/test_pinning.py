@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import text
 
@@ -151,3 +152,16 @@ def test_two_registries_on_one_host_hand_over_each_its_log_in(catalog: TestCatal
         text_ = signing.open_sealed(NODE_KEY, box, team=str(catalog.team_id), node=str(NODE_ID), name=f"registry:{key}")
         opened[key] = json.loads(text_)["username"]
     assert opened == {"two.example/alpha": "alpha", "two.example/beta": "beta", "two.example": "alpha"}
+
+
+def test_config_bundles_are_checked_without_a_pin(catalog: TestCatalog) -> None:
+    bundle = catalog.ask("POST", "/config-bundles", {"name": "b", "config": {}}, expect=201)["id"]
+    nobody = str(clock.new_id())
+
+    def check(*ids: str) -> Any:  # arguments of a request
+        return {"method": "POST", "path": "/config-bundles/check", "body": {"config_bundle_ids": list(ids)}, "base": "/internal"}
+
+    catalog.ask(**check(bundle), expect=204, role="viewer")
+    catalog.ask(**check(), expect=204)
+    assert sorted(catalog.problem(**check(nobody, bundle, nobody), expect=422)) == ["config_bundle_ids.0", "config_bundle_ids.2"]
+    assert sorted(catalog.problem(**check(bundle), expect=422, team=clock.new_id())) == ["config_bundle_ids.0"]

@@ -233,3 +233,30 @@ def test_of_many_made_at_once_the_database_lets_one_through(world: World) -> Non
     for thread in threads:
         thread.join()
     assert sorted(answers, key=str) == [(201, None)] + [(409, "deployment-preparing-exists")] * 7
+
+
+def test_config_bundles_that_are_not_there_are_named_when_they_are_given(world: World) -> None:
+    known, nobody = str(clock.new_id()), str(clock.new_id())
+    world.catalog.bundles[known] = {"id": known, "name": "b", "config": {}}
+    version = world.catalog.add({"name": "web"})
+    body = {"version_id": version, "node_id": str(world.node), "prefix": "shop", "config_bundle_ids": [known, nobody]}
+    refused = world.me.call("POST", "/deployments", body, status=422)
+    assert [one["field"] for one in refused["errors"]] == ["config_bundle_ids.1"]
+    made = world.deploy(version, config_bundle_ids=[known])
+    path = f"/deployments/{made['id']}"
+    refused = world.me.call("PATCH", path, {"config_bundle_ids": [nobody, known]}, status=422)
+    assert [one["field"] for one in refused["errors"]] == ["config_bundle_ids.0"]
+    assert world.get(made)["config_bundle_ids"] == [known]
+    world.me.call("PATCH", f"/deployments/{nobody}", {"config_bundle_ids": [nobody]}, status=404)
+    assert world.me.call("PATCH", path, {"config_bundle_ids": None})["config_bundle_ids"] == []
+
+
+def test_without_the_catalog_only_new_config_bundles_are_refused(world: World) -> None:
+    known, other = str(clock.new_id()), str(clock.new_id())
+    world.catalog.bundles |= {one: {"id": one, "name": one, "config": {}} for one in (known, other)}
+    made = world.deploy(world.catalog.add({"name": "web"}), config_bundle_ids=[known])
+    world.catalog.is_away = True
+    path = f"/deployments/{made['id']}"
+    assert world.me.call("PATCH", path, {"config_bundle_ids": [known, other]}, status=503)["code"] == "catalog-unavailable"
+    assert world.me.call("PATCH", path, {"config_bundle_ids": [known], "note": "n"})["note"] == "n"
+    assert world.me.call("PATCH", path, {"config_bundle_ids": []})["config_bundle_ids"] == []

@@ -22,6 +22,7 @@ from services.deployer.provisioning import Provisioner
 from services.deployer.store import nodes as node_store
 from services.deployer.store.places import node_of
 from services.deployer.usecases import deployments as deployment_usecases
+from services.deployer.usecases.announce import announce
 from services.deployer.usecases.catalog import Catalog
 from services.deployer.usecases.copy_on_increase import copy_on_increase
 from services.deployer.usecases.deadlines import watch_clock
@@ -67,7 +68,7 @@ def create(world: World, node_id: UUID, version: str) -> UUID:
 
 def test_a_node_on_which_a_deployment_is_being_made_is_in_use(world: World, empty: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     version = world.catalog.add({"name": "web"})
-    announced = deployment_usecases.announce
+    announced = announce
     deleting: list[Future[Any]] = []
 
     def announce_late(*arguments: Any, **more: Any) -> None:

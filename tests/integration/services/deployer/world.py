@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy import text
 from kernel import clock, signing
 from kernel.contracts.envelope import Envelope, from_document
 from kernel.db import Database
-from kernel.errors import NotFound
+from kernel.errors import FieldError, Invalid, NotFound, Unavailable
 from kernel.principal import Principal
 from services.deployer.models import Node
 from tests.fixtures.servers import TestDatabase
@@ -34,6 +35,7 @@ class SmallCatalog:
     pins: list[Json] = field(default_factory=list)
     released: list[Json] = field(default_factory=list)
     refuse_pin: Exception | None = None
+    is_away: bool = False
 
     def add(self, *images: Json, type: str = "incremental", seq: int = 1, project: UUID | None = None) -> str:  # the field's name
         """A version of `images`: `{"name": "web", "config": {...}}`."""
@@ -66,7 +68,12 @@ class SmallCatalog:
         }
 
     def call(self, method: str, path: str, *, token: str | None = None, json: Json = None, timeout_seconds: float | None = None) -> Json:
+        if self.is_away:
+            raise Unavailable("The catalog service does not answer.", code="catalog-unavailable")
         parts = path.split("/")
+        if parts[4:] == ["config-bundles", "check"]:
+            self._check(json["config_bundle_ids"])
+            return None
         team, version_id, verb = parts[3], parts[5], parts[6] if len(parts) > 6 else None
         if version_id not in self.versions or json_of(token or "")["team"] != team:
             raise NotFound("version")
@@ -76,6 +83,12 @@ class SmallCatalog:
         if verb == "pin":
             return self._pin(version_id, json)
         return self.versions[version_id]
+
+    def _check(self, ids: Sequence[str]) -> None:
+        message = "is not a config bundle of this team"
+        wrong = [FieldError(f"config_bundle_ids.{place}", message) for place, one in enumerate(ids) if one not in self.bundles]
+        if wrong:
+            raise Invalid(wrong)
 
     def _pin(self, version_id: str, body: Json) -> Json:
         if self.refuse_pin is not None:
