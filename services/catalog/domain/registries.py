@@ -69,7 +69,8 @@ def pull_host(kind: RegistryType, url: str | None) -> str | None:
 def full_repository(kind: RegistryType, namespace: str | None, repository: str) -> str:
     """`repository` below the registry's namespace; a lone name on Docker Hub is one of `library`.
 
-    A namespace of several parts is a repository as well (GitLab's projects are); one part is not: `grafana` of `grafana` is `grafana/grafana`."""
+    A namespace of several parts may be a repository itself (a GitLab project), one part is not: `grafana` of it is `grafana/grafana`.
+    """
     if namespace and not repository.startswith(f"{namespace}/") and (repository != namespace or "/" not in namespace):
         return f"{namespace}/{repository}"
     if kind is RegistryType.DOCKER_HUB and "/" not in repository:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from deploy.native import ports
 from deploy.native.registry import USER, RegistryServer
 from tests.fixtures.catalog import TestCatalog, make_catalog
+from tests.fixtures.recorded import Registries
+from tests.fixtures.recorded import registries as replayed
 from tests.fixtures.registry_images import Pusher
 from tests.fixtures.servers import TestDatabase
 
@@ -27,3 +30,18 @@ def password_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Push
     server.start()
     yield Pusher(server.url, (USER, server.registry.password))
     server.kill()
+
+
+@pytest.fixture
+def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registries]:
+    """The recorded registries; a test plays what they answer."""
+    with replayed(tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def recorded_catalog(database: Callable[[str], TestDatabase], registries: Registries) -> Iterator[TestCatalog]:
+    """A catalog that has only the recorded registries around it."""
+    made = make_catalog(database("catalog"), egress=registries.egress())
+    yield made
+    made.db.close()
