@@ -22,7 +22,7 @@ set -eu
 
 PUBLIC_URL="{{PUBLIC_URL}}"
 TOKEN="{{TOKEN}}"
-CONNECT_SECONDS=30
+CONNECT_SECONDS=60
 
 say() { echo "fairlead: $*"; }
 
@@ -178,6 +178,8 @@ start() {
 main() {
     choose_directories
     check_machine
+    # `python -m` looks for modules where it stands: a directory called agent there would be run as root.
+    cd /
     make_directories
     download
     install_programs
