@@ -31,7 +31,7 @@ def test_a_success_is_seen_in_the_stream_and_in_sync_afterwards(harbour: Harbour
     ids = [int(event.id) for event in seen if event.id]
     assert ids == sorted(set(ids))
     assert harbour.get(deployment)["status"] == "successful"
-    eventually(lambda: harbour.get(deployment)["sync"]["state"] == "in-sync", seconds=70, what="in-sync")
+    eventually(lambda: harbour.get(deployment)["sync"]["state"] == "in-sync", seconds=120, what="in-sync")
 
 
 def test_drift_is_noticed(harbour: Harbour, prefix: str) -> None:
@@ -39,7 +39,7 @@ def test_drift_is_noticed(harbour: Harbour, prefix: str) -> None:
     harbour.start(deployment)
     assert harbour.await_end(deployment)["status"] == "successful"
     harbour.stack.engine.containers.get(f"{prefix}-web").stop(timeout=1)
-    eventually(lambda: harbour.get(deployment)["sync"]["state"] == "drifted", seconds=30, what="drifted")
+    eventually(lambda: harbour.get(deployment)["sync"]["state"] == "drifted", what="drifted")
 
 
 def test_a_cancelled_deployment_is_undone(harbour: Harbour, prefix: str) -> None:
@@ -62,7 +62,7 @@ def test_a_deployment_past_its_deadline_fails_and_is_undone(harbour: Harbour, pr
     harbour.start(deployment, timeout_seconds=10)
     assert harbour.await_end(deployment, seconds=60)["status"] == "failed"
     assert harbour.attempt(deployment, 1)["outcome"] in ("timed-out", "failed")
-    eventually(lambda: harbour.containers(prefix) == {}, seconds=30, what="nothing of it is left")
+    eventually(lambda: harbour.containers(prefix) == {}, what="nothing of it is left")
 
 
 def test_an_offline_node_is_refused_at_once_unless_told_to_wait(harbour: Harbour, prefix: str) -> None:
@@ -70,7 +70,7 @@ def test_an_offline_node_is_refused_at_once_unless_told_to_wait(harbour: Harbour
     harbour.node.control("stop")
     try:
         node = f"{harbour.path}/nodes/{harbour.node.id}"
-        eventually(lambda: harbour.client.get(node)["status"] == "unreachable", seconds=60, every=0.5, what="unreachable")
+        eventually(lambda: harbour.client.get(node)["status"] == "unreachable", seconds=90, every=0.5, what="unreachable")
         with pytest.raises(ApiError) as refused:
             harbour.start(deployment)
         assert (refused.value.status, refused.value.code) == (409, "node-not-connected")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deploy.native.ports import free_port
 from kernel import clock
 from tests.fixtures.stack import Harbour
 from tests.fixtures.waiting import eventually
@@ -36,10 +37,10 @@ MENDED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-@pytest.mark.parametrize("host_port", [None, 18471], ids=["start-first", "stop-first"])
-def test_a_broken_release_leaves_the_old_containers_as_they_were(harbour: Harbour, how: str, host_port: int | None) -> None:
+@pytest.mark.parametrize("with_host_port", [False, True], ids=["start-first", "stop-first"])
+def test_a_broken_release_leaves_the_old_containers_as_they_were(harbour: Harbour, how: str, with_host_port: bool) -> None:
     prefix = f"f{clock.new_id().hex[-10:]}"
-    ports = {"ports": [{"container_port": 80, "host_port": host_port}]} if host_port else {}
+    ports = {"ports": [{"container_port": 80, "host_port": free_port()}]} if with_host_port else {}
     version = harbour.version(harbour.image("web", "1", **QUICK, **ports), harbour.image("other", "1", **QUICK))
     deployment = harbour.deployment(version, prefix)
     harbour.start(deployment)
@@ -69,6 +70,6 @@ def _named(config: dict[str, Any], harbour: Harbour) -> dict[str, Any]:
 
 
 def _await_removed(harbour: Harbour, prefix: str) -> None:
-    eventually(lambda: harbour.containers(prefix) == {}, seconds=30, what="the containers are removed")
+    eventually(lambda: harbour.containers(prefix) == {}, what="the containers are removed")
     seen = f"{harbour.path}/nodes/{harbour.node.id}/containers"
-    eventually(lambda: harbour.client.get(seen, prefix=prefix)["items"] == [], seconds=30, what="the node has told of it")
+    eventually(lambda: harbour.client.get(seen, prefix=prefix)["items"] == [], what="the node has told of it")

@@ -73,7 +73,7 @@ def test_an_older_command_after_a_newer_is_refused(harbour: Harbour, publisher: 
     deploy(harbour, deployment)
     before = harbour.containers(prefix)
     send(publisher, harbour, older)
-    eventually(lambda: any("superseded" in reason for reason in refusals(harbour)), seconds=30, what="the refusal in the record")
+    eventually(lambda: any("superseded" in reason for reason in refusals(harbour)), what="the refusal in the record")
     assert harbour.containers(prefix) == before
 
 
@@ -84,5 +84,5 @@ def test_a_forged_command_is_refused(harbour: Harbour, publisher: Publisher) -> 
     forged = genuine.replace(prefix.encode(), f"x{prefix[1:]}".encode())
     assert forged != genuine
     send(publisher, harbour, forged)
-    eventually(lambda: any("signature" in reason for reason in refusals(harbour)), seconds=30, what="the refusal in the record")
+    eventually(lambda: any("signature" in reason for reason in refusals(harbour)), what="the refusal in the record")
     assert harbour.containers(f"x{prefix[1:]}") == {}
