@@ -35,7 +35,9 @@ class Repositories:
         lister = self._by_type.get(access.type)
         names = lister(access, deadline) if lister else self._distribution.repositories(access, deadline)
         inside = f"{access.namespace}/" if access.namespace else ""
-        return sorted({name for name in names if name.startswith(inside)})
+        # A GitLab project's own image is called as the project; a namespace of one part is an owner and no repository.
+        own = access.namespace if "/" in inside.removesuffix("/") else None
+        return sorted({name for name in names if name.startswith(inside) or name == own})
 
     def _docker_hub(self, access: Access, deadline: float) -> list[str]:
         namespace = access.namespace or "library"
