@@ -15,6 +15,7 @@ from services.catalog.remote.egress import Answer, Egress, Trust
 from services.catalog.remote.faults import Fault, RemoteError
 
 _MOST_PAGES = 20
+_PER_PAGE = 100
 
 
 class Repositories:
@@ -64,11 +65,11 @@ class Repositories:
         owner = (access.namespace or "").partition("/")[0]
         found: list[str] = []
         try:
-            documents = self._paged(access, f"/orgs/{quote(owner)}/packages?package_type=container&per_page=100", headers, deadline)
+            documents = self._numbered(access, f"/orgs/{quote(owner)}/packages?package_type=container", headers, deadline)
         except RemoteError as error:
             if error.fault is not Fault.MISSING:
                 raise
-            documents = self._paged(access, f"/users/{quote(owner)}/packages?package_type=container&per_page=100", headers, deadline)
+            documents = self._numbered(access, f"/users/{quote(owner)}/packages?package_type=container", headers, deadline)
         found += [f"{owner}/{entry['name']}" for entry in documents if isinstance(entry.get("name"), str)]
         return found
 
@@ -110,6 +111,16 @@ class Repositories:
             found += _entries(_json(access, answer))
             path = next_page(access, answer)
             if not path or len(found) >= MOST_NAMES:
+                break
+        return found
+
+    def _numbered(self, access: Access, path: str, headers: Mapping[str, str], deadline: float) -> list[dict[str, Any]]:
+        """Page by page until one is not full: GitHub's list of packages has no Link header that would name the next one."""
+        found: list[dict[str, Any]] = []
+        for page in range(1, _MOST_PAGES + 1):
+            entries = _entries(_json(access, self._api(access, f"{path}&per_page={_PER_PAGE}&page={page}", headers, deadline)))
+            found += entries
+            if len(entries) < _PER_PAGE:
                 break
         return found
 

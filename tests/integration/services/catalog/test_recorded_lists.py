@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.fixtures.catalog import TestCatalog
-from tests.fixtures.recorded import Registries, repositories
+from tests.fixtures.recorded import Registries, exchange, repositories
 
 _USER = {"username": "robot", "password": "key"}
 
@@ -13,3 +15,15 @@ def test_a_gitlab_projects_own_image_is_listed_by_the_projects_name(recorded_cat
     registries.play("gitlab/repositories", "GET https://gitlab.com/api/v4/projects/group%2Fproject/registry/repositories")
     registry = registries.new(recorded_catalog, "gitlab", namespace="group/project", **_USER)
     assert repositories(recorded_catalog, registry) == ["group/project", "releases"]
+
+
+def test_github_is_asked_for_the_next_page_although_it_links_to_none(recorded_catalog: TestCatalog, registries: Registries) -> None:
+    path = "GET https://api.github.com/orgs/aws/packages"
+    one = json.loads(exchange("github/packages").body)[0]
+    page = json.dumps([one | {"name": f"package-{number:03}"} for number in range(100)]).encode()
+    registries.play("github/packages", f"{path}?package_type=container&per_page=100&page=1", body=page)
+    registries.play("github/packages", f"{path}?package_type=container&per_page=100&page=2")
+    registry = registries.new(recorded_catalog, "github", namespace="aws", **_USER)
+    names = repositories(recorded_catalog, registry)
+    assert (len(names), names[0]) == (101, one["name"])
+    assert len(registries.asked) == 2
