@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
@@ -42,7 +43,10 @@ def search(arguments: dict[str, Any], team_id: UUID) -> Page:
 def export(arguments: dict[str, Any], team_id: UUID) -> Response:
     """Export what a search would find, of any length, oldest first."""
     write, kind = _KINDS[arguments["format"]]
-    response = Response(write(usecases.export(_part("db"), principal(), arguments["filters"])), content_type=kind)
+    pieces = write(usecases.export(_part("db"), principal(), arguments["filters"]))
+    # Made here and not while it is sent: what fails before there is anything to send is answered as a problem.
+    first = list(islice(pieces, 1))
+    response = Response(chain(first, pieces), content_type=kind)
     name = f"audit-{team_id}-{clock.now():%Y%m%dT%H%M%SZ}.{arguments['format']}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
