@@ -19,7 +19,7 @@ from kernel import clock
 from kernel.contracts.config import ENVIRONMENT_NAME_PATTERN, Config
 from kernel.contracts.spec import ContainerSpec
 from kernel.errors import Forbidden
-from kernel.signing import open_sealed
+from kernel.signing import is_writable, open_sealed
 
 _NAME = re.compile(rf"(?:{ENVIRONMENT_NAME_PATTERN})\Z")
 _SHORTEST_HIDDEN = 4
@@ -63,11 +63,14 @@ def open_credentials(sealed: Mapping[str, str], keys: Keys, node: Node) -> dict[
         try:
             text = open_sealed(keys.unseal, box, team=str(node.team_id), node=str(node.node_id), name=f"registry:{key}")
             raw = json.loads(text)
-            opened[key.lower()] = {"username": str(raw["username"]), "password": str(raw["password"])}
+            login = {"username": str(raw["username"]), "password": str(raw["password"])}
         except Forbidden as error:
             raise Refused(error.code, f"credentials for {key}: {error.detail}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Refused("secret-unreadable", f"The credentials for {key} are not a user name and a password.") from error
+        if not all(map(is_writable, login.values())):
+            raise Refused("secret-unreadable", f"The credentials for {key} hold half a character.")
+        opened[key.lower()] = login
     return opened
 
 

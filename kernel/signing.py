@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from nacl.exceptions import BadSignatureError, CryptoError
@@ -92,11 +91,28 @@ def seal(key: PublicKey, *, team: str, node: str, name: str, value: str) -> str:
 
 
 def open_sealed(key: PrivateKey, sealed: str, *, team: str, node: str, name: str) -> str:
-    """The value in a sealed box. Raises Forbidden `secret-unreadable`, or `secret-swapped` when it was made for another place."""
+    """The value in a sealed box: text that can be written. Anybody may have sealed it, so nothing in it is taken for granted.
+
+    Raises Forbidden `secret-unreadable`, or `secret-swapped` when it was made for another place.
+    """
     try:
-        plain: Mapping[str, str] = json.loads(SealedBox(key).decrypt(base64.b64decode(sealed, validate=True)))
-    except (CryptoError, ValueError, TypeError) as error:
+        plain: object = json.loads(SealedBox(key).decrypt(base64.b64decode(sealed, validate=True)))
+    except (CryptoError, ValueError, TypeError, RecursionError) as error:
         raise Forbidden(f"The secret {name} cannot be opened with this node's key.", code="secret-unreadable") from error
     if not isinstance(plain, dict) or (plain.get("team"), plain.get("node"), plain.get("name")) != (team, node, name):
         raise Forbidden(f"The secret {name} was sealed for another team, node or name.", code="secret-swapped")
-    return str(plain["value"])
+    value = plain.get("value")
+    if not isinstance(value, str):
+        raise Forbidden(f"The secret {name} holds no text as its value.", code="secret-unreadable")
+    if not is_writable(value):
+        raise Forbidden(f"The secret {name} holds half a character.", code="secret-unreadable")
+    return value
+
+
+def is_writable(text: str) -> bool:
+    """Can it stand in a file, a variable or a header? Half a surrogate pair is text in JSON and nowhere else."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
