@@ -29,6 +29,8 @@ ASKED_BY_POST = {
     ("POST", "/api/v1/teams/{}/registries/{}/check"),
     ("POST", "/api/v1/teams/{}/deployments/{}/plan"),
     ("POST", "/internal/teams/{}/versions/{}/pin"),
+    ("POST", "/internal/teams/{}/versions/{}/digests"),
+    ("POST", "/internal/teams/{}/config-bundles/check"),
     ("POST", "/internal/teams/{}/versions/{}/release"),
     # Whoever is a member may go.
     ("POST", "/api/v1/teams/{}/members/leave"),

@@ -12,7 +12,8 @@ from kernel.permissions import Action
 from services.catalog.routes import render
 from services.catalog.routes.parts import Json, browser, db, vault
 from services.catalog.schemas import internal as schemas
-from services.catalog.usecases import pinning, versions
+from services.catalog.usecases import digests, pinning, versions
+from services.catalog.usecases.digests import DigestOrder
 from services.catalog.usecases.pinning import PinOrder
 
 blueprint = Blueprint(
@@ -37,6 +38,14 @@ def get_content(team_id: UUID, version_id: UUID) -> Json:
 @blueprint.response(200, schemas.PinnedSchema)
 def pin_version(body: Fields, team_id: UUID, version_id: UUID) -> Json:
     return render.pinned(pinning.pin(db(), principal(), vault(), browser(), version_id, PinOrder(**body)))
+
+
+@blueprint.post("/digests")
+@needs("versions", Action.READ)
+@blueprint.arguments(schemas.DigestArguments)
+@blueprint.response(200, schemas.DigestsSchema)
+def find_digests(body: Fields, team_id: UUID, version_id: UUID) -> Json:
+    return vars(digests.resolve(db(), principal(), vault(), browser(), version_id, DigestOrder(**body)))
 
 
 @blueprint.post("/release")

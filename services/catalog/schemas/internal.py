@@ -65,6 +65,18 @@ class PinnedSchema(ContentSchema):
     credentials = fields.Dict(fields.String(), fields.String(), required=True)
 
 
+class DigestArguments(Strict):
+    node_id = fields.UUID(required=True)
+    node_seal_key = fields.String(required=True, validate=validate.Length(1, 64))
+    references = fields.List(fields.String(validate=validate.Length(1, 512)), required=True, validate=validate.Length(max=512))
+    hold = fields.Boolean(load_default=False)
+
+
+class DigestsSchema(Strict):
+    references = fields.Dict(fields.String(), fields.String(), required=True)
+    credentials = fields.Dict(fields.String(), fields.String(), required=True)
+
+
 class ReleaseArguments(Strict):
     deployment_id = fields.UUID(required=True)
 

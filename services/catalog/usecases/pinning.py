@@ -29,9 +29,9 @@ from services.catalog.usecases.versions import VersionView, view
 
 # As long as a broker may be away before the news of the start arrives: a version that is let go too early could be changed.
 LEASE = timedelta(minutes=15)
-_ASKED_AT_ONCE = 4
+ASKED_AT_ONCE = 4
 # For all images of a version together: whoever waits for the pin gives up later than that.
-_PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def pin(db: Database, who: Principal, vault: Vault, browser: Browser, version_id
     """Raises Invalid naming every image that cannot be had, Unavailable `registry-unavailable`, Conflict, NotFound."""
     signing.seal_key(order.node_seal_key)
     if order.hold:
-        _require_deploy(who)
+        require_deploy(who)
     with db.team(who.team) as session:
         seen = view(session, store.get_version(session, who.team, version_id))
         bundles = _bundles(session, who.team, order.config_bundle_ids)
@@ -85,10 +85,11 @@ def pin(db: Database, who: Principal, vault: Vault, browser: Browser, version_id
         return Pinned(seen, images, bundles)
     _hold(db, who, seen, order)
     used = [*seen.registries.values(), *more]
-    return Pinned(seen, images, bundles, _sealed(vault, login_keys(used, images), who.team, order))
+    boxes = seal_logins(vault, login_keys(used, images), who.team, node_id=order.node_id, node_seal_key=order.node_seal_key)
+    return Pinned(seen, images, bundles, boxes)
 
 
-def _require_deploy(who: Principal) -> None:
+def require_deploy(who: Principal) -> None:
     """The route lets readers in, because a plan is for them too; taking a version and its log-ins is not."""
     if not may(who.role, who.scopes, "deployments", Action.DEPLOY):
         raise Forbidden
@@ -139,7 +140,7 @@ def _bundles(session: Session, team_id: UUID, ids: Sequence[UUID]) -> list[Confi
 def _resolved(vault: Vault, browser: Browser, seen: VersionView, *, resolve: bool) -> list[PinnedImage]:
     accesses = {identity: vault.access(registry) for identity, registry in seen.registries.items()}
     images = list(seen.images or ())
-    deadline = clock.monotonic() + _PATIENCE_SECONDS
+    deadline = clock.monotonic() + PATIENCE_SECONDS
 
     def one(image: Image) -> PinnedImage | RemoteError:
         registry = seen.registries[image.registry_id]
@@ -148,7 +149,7 @@ def _resolved(vault: Vault, browser: Browser, seen: VersionView, *, resolve: boo
         except RemoteError as error:
             return error
 
-    with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="resolve") as pool:
+    with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="resolve") as pool:
         found = list(pool.map(one, images))
     _raise_problems(images, found)
     return [result for result in found if isinstance(result, PinnedImage)]
@@ -209,15 +210,15 @@ def _counting(keys: Mapping[str, Registry], name: str) -> Registry:
     return keys[max((key for key in keys if f"{name}/".startswith(f"{key}/")), key=len)]
 
 
-def _sealed(vault: Vault, keys: Mapping[str, Registry], team_id: UUID, order: PinOrder) -> dict[str, str]:
+def seal_logins(vault: Vault, keys: Mapping[str, Registry], team_id: UUID, *, node_id: UUID, node_seal_key: str) -> dict[str, str]:
     """A box for each key: its name stands in it, so that it opens nowhere else."""
-    node_key = signing.seal_key(order.node_seal_key)
+    node_key = signing.seal_key(node_seal_key)
     boxes: dict[str, str] = {}
     for key, registry in keys.items():
         password = vault.open(registry)
         if password is not None:
             value = canonical({"username": _username(registry), "password": password}).decode()
-            boxes[key] = signing.seal(node_key, team=str(team_id), node=str(order.node_id), name=f"registry:{key}", value=value)
+            boxes[key] = signing.seal(node_key, team=str(team_id), node=str(node_id), name=f"registry:{key}", value=value)
     return boxes
 
 

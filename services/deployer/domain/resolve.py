@@ -77,6 +77,8 @@ class Wish:
     config: Config = field(default_factory=dict)
     instances: Sequence[InstanceConfig] = ()
     secrets: Mapping[str, StoredSecret] = field(default_factory=dict)
+    # Images of init containers as they were written, and by digest.
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def _container(wish: Wish, image: PinnedImage, instance: InstanceConfig) -> tupl
         config = {key: value for key, value in parse_config(render(merged, words)).items() if value is not None}
     except Invalid as error:
         return None, problems + [Problem("config-invalid", f"{where}.{wrong.field}", wrong.message) for wrong in error.errors]
+    if "init_containers" in config:
+        config["init_containers"] = [one | {"image": wish.digests.get(one["image"], one["image"])} for one in config["init_containers"]]
     secrets, missing = _secrets(wish, config.pop("secrets", {}), image.name)
     missing += _unmet(where, image, config, secrets)
     name = config.pop("name", None) or image.name
@@ -139,6 +143,21 @@ def _container(wish: Wish, image: PinnedImage, instance: InstanceConfig) -> tupl
         secrets=secrets,
     )
     return container, problems + missing
+
+
+def init_images(stack: Iterable[ContainerSpec]) -> list[str]:
+    """The images of all init containers, each once."""
+    return list(dict.fromkeys(init["image"] for one in stack for init in one.config.get("init_containers") or ()))
+
+
+def is_exact(image: str) -> bool:
+    """Does its name say which image it is, whatever is pushed under the same tag?"""
+    return "@sha256:" in image
+
+
+def host_of(image: str) -> str:
+    """The registry that an exact name was made for: it always stands there."""
+    return image.partition("/")[0]
 
 
 def _unmet(where: str, image: PinnedImage, config: Config, secrets: Iterable[str]) -> list[Problem]:

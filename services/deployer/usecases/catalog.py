@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -45,6 +45,8 @@ class Pin:
     bundles: tuple[Bundle, ...]
     credentials: dict[str, str]
     seal_key: str
+    # Images of init containers as they were written, and by digest.
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,14 @@ class Catalog:
             credentials=dict(document.get("credentials") or {}),
             seal_key=wanted.seal_key,
         )
+
+    def with_digests(self, who: Principal, wanted: PinRequest, pin: Pin, names: Sequence[str], *, hold: bool) -> Pin:
+        """The pin with images that no version lists, where a registry of the team has them. Raises what the catalog raised."""
+        body = {"node_id": str(wanted.node_id), "node_seal_key": wanted.seal_key, "references": list(names), "hold": hold}
+        path = f"{self._path(who, wanted.version_id)}/digests"
+        document = self._client.call("POST", path, token=who.token, json=body, timeout_seconds=45)
+        credentials = dict(document.get("credentials") or {}) | pin.credentials
+        return replace(pin, digests=dict(document.get("references") or {}), credentials=credentials)
 
     def release(self, who: Principal, wanted: PinRequest) -> FairleadError | None:
         """Give a pin back; what went wrong is returned, as the pin lapses by itself."""

@@ -13,7 +13,7 @@ from services.deployer.domain.plan import Plan
 from services.deployer.store.deployments import find_deployment
 from services.deployer.store.places import database_now, lock_deployments_at, node_of
 from services.deployer.usecases.catalog import Catalog
-from services.deployer.usecases.prepare import Prepared, StartOptions, blockers, pin_request, prepare
+from services.deployer.usecases.prepare import Prepared, StartOptions, blockers, pin_request, prepare, with_digests
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def plan(db: Database, catalog: Catalog, who: Principal, deployment_id: UUID, op
     with db.team(who.team) as session:
         deployment = find_deployment(session, deployment_id)
         wanted = pin_request(session, deployment, node_of(session, deployment.node_id), options)
-    pin = catalog.pin(who, wanted, hold=False)
+    pin = with_digests(db, catalog, who, wanted, catalog.pin(who, wanted, hold=False), hold=False)
     with db.team(who.team) as session:
         known = find_deployment(session, deployment_id)
         others = lock_deployments_at(session, known.node_id, known.prefix)

@@ -10,18 +10,33 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from kernel.contracts.spec import StackSpec
+from kernel.db import Database
 from kernel.errors import Conflict, FairleadError, FieldError, Invalid
+from kernel.principal import Principal
 from services.deployer.domain.observed import Observed, observed_of
 from services.deployer.domain.plan import Plan, make_plan
-from services.deployer.domain.resolve import Problem, Resolved, Wish, clashes, only, refuse, reseal, resolve
+from services.deployer.domain.resolve import (
+    InstanceConfig,
+    Problem,
+    Resolved,
+    Wish,
+    clashes,
+    host_of,
+    init_images,
+    is_exact,
+    only,
+    refuse,
+    reseal,
+    resolve,
+)
 from services.deployer.domain.rules import Protected, blocked_by_protection, is_startable
 from services.deployer.domain.states import NodeStatus, Status, VersionType
 from services.deployer.models import Attempt, Deployment, Node
 from services.deployer.store.attempts import attempt_of, live_at, load_stack, standing_stack
-from services.deployer.store.deployments import config_of, reconcile_instances, stored_secrets
-from services.deployer.store.places import status_at
+from services.deployer.store.deployments import config_of, find_deployment, instances_of, reconcile_instances, stored_secrets
+from services.deployer.store.places import node_of, status_at
 from services.deployer.usecases.announce import title
-from services.deployer.usecases.catalog import Pin, PinRequest
+from services.deployer.usecases.catalog import Catalog, Pin, PinRequest
 
 _REACHABLE = (NodeStatus.CONNECTED, NodeStatus.OUTDATED)
 _FROZEN = (Status.OBSOLETE, Status.DOWNGRADED, Status.FAILED)
@@ -83,7 +98,9 @@ def _hosts(session: Session, deployment: Deployment, options: StartOptions | Non
         stacks.append(load_stack(frozen.spec) if frozen else None)
     if options is not None and options.instances is not None:
         stacks.append(standing_stack(session, deployment.node_id, deployment.prefix))
-    return tuple(sorted({one.registry for stack in stacks if stack for one in stack.containers if one.registry}))
+    containers = [one for stack in stacks if stack for one in stack.containers]
+    hosts = {one.registry for one in containers if one.registry}
+    return tuple(sorted(hosts | {host_of(image) for image in init_images(containers) if is_exact(image)}))
 
 
 def protected_by_others(others: Sequence[Deployment], deployment: Deployment) -> list[Protected]:
@@ -149,17 +166,7 @@ def prepare(session: Session, deployment: Deployment, node: Node, pin: Pin, opti
     """The stack and its plan. The deployment is locked. Raises Invalid with every problem at once."""
     instances = reconcile_instances(session, deployment, pin.version.images)
     chosen = _chosen(options, {one.id for one in instances})
-    wish = Wish(
-        project=deployment.project_name,
-        version=deployment.version_name,
-        prefix=deployment.prefix,
-        node=node.name,
-        seal_key=node.seal_key,
-        bundles=pin.bundles,
-        config=deployment.config,
-        instances=[config_of(one) for one in instances],
-        secrets=stored_secrets(session, deployment.id),
-    )
+    wish = _wish(session, deployment, node, pin, [config_of(one) for one in instances])
     frozen = attempt_of(session, deployment.successful_attempt_id) if is_frozen(deployment) and deployment.successful_attempt_id else None
     resolved = resolve(wish, pin.images) if frozen is None else _as_it_was(frozen, wish)
     if chosen is not None:
@@ -171,6 +178,36 @@ def prepare(session: Session, deployment: Deployment, node: Node, pin: Pin, opti
     refuse(problems)
     stack = StackSpec(deployment.project_name, deployment.version_name, resolved.stack)
     return Prepared(stack, make_plan(stack, at_place(seen, deployment), force_recreate=options.force_recreate), frozen is not None)
+
+
+def _wish(session: Session, deployment: Deployment, node: Node, pin: Pin, instances: Sequence[InstanceConfig]) -> Wish:
+    return Wish(
+        project=pin.version.project_name,
+        version=pin.version.name,
+        prefix=deployment.prefix,
+        node=node.name,
+        seal_key=node.seal_key,
+        bundles=pin.bundles,
+        config=deployment.config,
+        instances=instances,
+        secrets=stored_secrets(session, deployment.id),
+        digests=pin.digests,
+    )
+
+
+def with_digests(db: Database, catalog: Catalog, who: Principal, wanted: PinRequest, pin: Pin, *, hold: bool) -> Pin:
+    """The pin with the images of init containers, whoever's configuration names them, by digest. What is frozen has them so already."""
+    if not wanted.resolve:
+        return pin
+    with db.team(who.team) as session:
+        deployment = find_deployment(session, wanted.deployment_id)
+        configs = {one.image_id: config_of(one) for one in instances_of(session, [deployment.id])[deployment.id]}
+        # An image that has just been added to the version has no instance yet, which says nothing.
+        instances = [configs.get(one.image_id, InstanceConfig(one.image_id, one.image_id, {})) for one in pin.images]
+        stack = resolve(_wish(session, deployment, node_of(session, wanted.node_id), pin, instances), pin.images).stack
+    names = [image for image in init_images(stack) if not is_exact(image)]
+    # Between two transactions: no lock waits for the internet.
+    return catalog.with_digests(who, wanted, pin, names, hold=hold) if names else pin
 
 
 def at_place(seen: Sequence[Observed], deployment: Deployment) -> list[Observed]:

@@ -38,6 +38,7 @@ from services.deployer.usecases.prepare import (
     pin_request,
     prepare,
     refuse_blocked,
+    with_digests,
 )
 from services.deployer.usecases.send import send_apply
 
@@ -50,6 +51,7 @@ def start(db: Database, catalog: Catalog, signing_key: SigningKey, who: Principa
         wanted = _look(session, who, deployment_id, options)
     pin = catalog.pin(who, wanted, hold=True)
     try:
+        pin = with_digests(db, catalog, who, wanted, pin, hold=True)
         with db.team(who.team) as session:
             return _begin(session, signing_key, who, wanted, pin, options)
     except (FairleadError, IntegrityError) as error:

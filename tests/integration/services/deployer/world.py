@@ -34,6 +34,8 @@ class SmallCatalog:
     bundles: dict[str, Json] = field(default_factory=dict)
     pins: list[Json] = field(default_factory=list)
     released: list[Json] = field(default_factory=list)
+    named: list[Json] = field(default_factory=list)
+    digit: str = "c"
     refuse_pin: Exception | None = None
     is_away: bool = False
 
@@ -82,6 +84,12 @@ class SmallCatalog:
             return None
         if verb == "pin":
             return self._pin(version_id, json)
+        if verb == "digests":
+            self.named.append(json)
+            held = {
+                one: f"{one.rpartition(':')[0]}@sha256:{self.digit * 64}" for one in json["references"] if one.startswith("registry.test/")
+            }
+            return {"references": held, "credentials": {"registry.test": "other", "more.test": "bW9yZQ"} if json["hold"] else {}}
         return self.versions[version_id]
 
     def _check(self, ids: Sequence[str]) -> None:
