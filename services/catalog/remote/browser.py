@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kernel import clock
@@ -14,19 +13,11 @@ from services.catalog.remote.distribution import MANIFEST_TYPES, Distribution, p
 from services.catalog.remote.egress import Egress
 from services.catalog.remote.faults import Fault, RemoteError
 from services.catalog.remote.hubs import Repositories
+from services.catalog.remote.limits import RateLimit, parse_rate_limit
 from services.catalog.remote.manifests import Described, describe
 
 KEPT_SECONDS = 60.0
 _PATIENCE_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class RateLimit:
-    """How many pulls a registry still allows (Docker Hub says so)."""
-
-    limit: int
-    remaining: int
-    window_seconds: int
 
 
 @dataclass(frozen=True)
@@ -118,13 +109,6 @@ class Browser:
         except RemoteError:
             return None
         return parse_rate_limit(answer.headers)
-
-
-def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
-    """`ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 76;w=21600`."""
-    limit = re.match(r"(\d{1,9});w=(\d{1,9})", headers.get("ratelimit-limit", ""))
-    remaining = re.match(r"\d{1,9}", headers.get("ratelimit-remaining", ""))
-    return RateLimit(int(limit[1]), int(remaining[0]), int(limit[2])) if limit and remaining else None
 
 
 def tag_order(tag: str) -> tuple[bool, list[tuple[int, int, str]], str]:

@@ -17,6 +17,7 @@ from services.catalog.remote.cache import Cache
 from services.catalog.remote.challenge import Challenge, parse_challenges
 from services.catalog.remote.egress import Answer, Egress
 from services.catalog.remote.faults import Fault, RemoteError
+from services.catalog.remote.limits import is_rate_limit, seconds_to_wait
 
 MANIFEST_TYPES = ", ".join(
     (
@@ -201,15 +202,14 @@ def raise_for_status(host: str, answer: Answer, *, logged_in: bool) -> None:
     status = answer.status
     if status == 200:
         return
+    if status == 429 or (status == 403 and is_rate_limit(answer)):
+        seconds = seconds_to_wait(answer.headers)
+        raise RemoteError(Fault.RATE_LIMIT, f"{host} limits how often it is asked; try again in {seconds} s.", retry_after_seconds=seconds)
     if status in (401, 403):
         why = "refuses this user and password, or they may not read this" if logged_in else "wants a user and a password"
         raise RemoteError(Fault.LOG_IN, f"{host} {why}.")
     if status == 404:
         raise RemoteError(Fault.MISSING, f"{host} does not have it.")
-    if status == 429:
-        wait = answer.headers.get("retry-after", "")
-        seconds = int(wait) if wait.isdigit() and len(wait) < 6 else 60
-        raise RemoteError(Fault.RATE_LIMIT, f"{host} limits how often it is asked; try again in {seconds} s.", retry_after_seconds=seconds)
     if status >= 500:
         raise RemoteError(Fault.UNREACHABLE, f"{host} answers {status}.")
     raise RemoteError(Fault.ANSWER, f"{host} answers {status} instead of what was asked.")

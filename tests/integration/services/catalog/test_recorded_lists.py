@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.fixtures.catalog import TestCatalog
 from tests.fixtures.recorded import Registries, exchange, repositories
 
 _USER = {"username": "robot", "password": "key"}
+_GITHUB = "GET https://api.github.com/orgs/acme/packages"
+_HUB = "GET https://hub.docker.com/v2/namespaces/acme/repositories"
 
 
 def test_a_gitlab_projects_own_image_is_listed_by_the_projects_name(recorded_catalog: TestCatalog, registries: Registries) -> None:
@@ -27,3 +31,20 @@ def test_github_is_asked_for_the_next_page_although_it_links_to_none(recorded_ca
     names = repositories(recorded_catalog, registry)
     assert (len(names), names[0]) == (101, one["name"])
     assert len(registries.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "log_in", "answer", "path", "wait"),
+    [
+        ("github", _USER, "github/api-secondary-limit", _GITHUB, "60"),
+        # The time that Docker Hub named in Retry-After has long passed.
+        ("docker-hub", {}, "docker-hub/api-too-many-requests", _HUB, "1"),
+    ],
+)
+def test_a_list_that_is_asked_for_too_often_is_come_back_to_later(
+    recorded_catalog: TestCatalog, registries: Registries, kind: str, log_in: dict[str, str], answer: str, path: str, wait: str
+) -> None:
+    registries.play(answer, path)
+    registry = registries.new(recorded_catalog, kind, namespace="acme", **log_in)
+    found = recorded_catalog.call("GET", f"/registries/{registry['id']}/repositories")
+    assert (found.status_code, found.get_json()["code"], found.headers["Retry-After"]) == (503, "registry-rate-limited", wait)

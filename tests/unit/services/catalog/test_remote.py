@@ -15,11 +15,12 @@ from kernel import clock
 from services.catalog.domain import RegistryType
 from services.catalog.domain.values import Registry
 from services.catalog.remote.access import access_of
-from services.catalog.remote.browser import Browser, RateLimit, parse_rate_limit, tag_order
+from services.catalog.remote.browser import Browser, tag_order
 from services.catalog.remote.cache import Cache
 from services.catalog.remote.challenge import Challenge, parse_challenges
 from services.catalog.remote.egress import LARGEST_ANSWER_BYTES, Answer, Trust
 from services.catalog.remote.faults import Fault, RemoteError
+from services.catalog.remote.limits import RateLimit, parse_rate_limit, seconds_to_wait
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,29 @@ def test_docker_hubs_limit_is_read() -> None:
     assert parse_rate_limit({"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}) == RateLimit(100, 76, 21600)
     assert parse_rate_limit({}) is None
     assert parse_rate_limit({"ratelimit-limit": "many", "ratelimit-remaining": "1"}) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "120"}, 120),
+        ({"retry-after": "0"}, 1),
+        ({"retry-after": "999999"}, 86_400),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60),
+        ({"retry-after": "\u00b2"}, 60),
+        ({"retry-after": "1746136938"}, 1),
+        ({"x-ratelimit-remaining": "12", "x-ratelimit-reset": "1746136938"}, 60),
+        ({}, 60),
+    ],
+)
+def test_how_long_to_wait_is_read_with_care(headers: dict[str, str], seconds: int) -> None:
+    assert seconds_to_wait(headers) == seconds
+
+
+@pytest.mark.parametrize("name", ["retry-after", "x-ratelimit-reset"])
+def test_a_time_to_wait_for_is_told_in_seconds(name: str) -> None:
+    end = int(clock.now().timestamp()) + 90
+    assert 80 <= seconds_to_wait({name: str(end), "x-ratelimit-remaining": "0"}) <= 90
 
 
 def test_a_kept_value_ends_and_the_oldest_makes_room() -> None:
