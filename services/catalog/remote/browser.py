@@ -18,6 +18,10 @@ from services.catalog.remote.manifests import Described, describe
 
 KEPT_SECONDS = 60.0
 _PATIENCE_SECONDS = 15.0
+_WHO_MAY_LIST = {
+    RegistryType.GITHUB: "GitHub lists packages for classic tokens that may read packages (read:packages).",
+    RegistryType.GITLAB: "GitLab lists them for tokens that may read its API (read_api).",
+}
 
 
 @dataclass(frozen=True)
@@ -79,21 +83,23 @@ class Browser:
         """Which of address, certificate, log-in and namespace is wrong, if any; never from memory."""
         deadline = _deadline()
         try:
-            self._distribution.ping(access, deadline)
+            logged_in = self._distribution.ping(access, deadline)
         except RemoteError as error:
             return _failed(error)
-        limit = None
+        limit = self._rate_limit(access, deadline) if access.type is RegistryType.DOCKER_HUB else None
         try:
             names = self._repositories.names(access, deadline)
         except RemoteError as error:
             if error.fault is Fault.LOG_IN and access.credentials is None:
                 # Many registries are open for pulling and keep their list to themselves.
                 return Checked(True, False, "Reachable without a log-in; the registry does not list its repositories to strangers.")
+            if error.fault is Fault.LOG_IN and logged_in:
+                # Its password is right: whoever may pull may not everywhere list what there is.
+                hint = _WHO_MAY_LIST.get(access.type, "Give the names of repositories yourself.")
+                return Checked(True, True, f"Reachable, logged in, but this log-in may not list repositories. {hint}", None, limit)
             if error.fault is Fault.MISSING:
                 return Checked(True, True, f"There is no namespace {access.namespace} that this log-in can see.", Fault.NAMESPACE)
             return _failed(error, reachable=True)
-        if access.type is RegistryType.DOCKER_HUB:
-            limit = self._rate_limit(access, deadline)
         if access.namespace and not names:
             return Checked(True, True, f"The namespace {access.namespace} holds nothing that this log-in can see.", Fault.NAMESPACE, limit)
         who = "logged in" if access.credentials else "open without a log-in"

@@ -58,9 +58,16 @@ class Distribution:
 
     # -- what can be asked ----------------------------------------------------
 
-    def ping(self, access: Access, deadline: float) -> None:
-        """Raises RemoteError unless the registry speaks the API and lets us in."""
-        self.ask(access, "GET", "/v2/", None, deadline, accept="application/json")
+    def ping(self, access: Access, deadline: float) -> bool:
+        """Whether the registry asked who we are and took our log-in; nothing that is kept is used.
+        Raises RemoteError unless the registry speaks the API and lets us in."""
+        answer = self._send(access, "GET", "/v2/", "application/json", None, deadline, False)
+        asked = answer.status == 401
+        if asked:
+            authorization = self._log_in(access, answer, None, deadline)
+            answer = self._send(access, "GET", "/v2/", "application/json", authorization, deadline, False)
+        raise_for_status(access.host, answer, logged_in=access.credentials is not None)
+        return asked and access.credentials is not None
 
     def tags(self, access: Access, repository: str, deadline: float) -> list[str]:
         """Every tag of a repository in the registry's order, at most MOST_NAMES."""

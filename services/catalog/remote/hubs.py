@@ -134,7 +134,11 @@ class Repositories:
         trust = access.trust if access.type is RegistryType.GITLAB else Trust()
         address = f"{access.api_url}{path}"
         answer = self._egress.fetch(method, address, headers=headers, trust=trust, body=body, seconds=min(left, 10.0))
-        raise_for_status(urlsplit(address).hostname or "", answer, logged_in=access.credentials is not None)
+        host = urlsplit(address).hostname or ""
+        if answer.status == 400 and access.type is RegistryType.GITHUB:
+            # "Invalid argument." is what GitHub says to a token that is not of the kind that may read packages.
+            raise RemoteError(Fault.LOG_IN, f"{host} lists packages only with a classic token that may read packages (read:packages).")
+        raise_for_status(host, answer, logged_in=access.credentials is not None)
         return answer
 
 
