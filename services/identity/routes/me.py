@@ -194,6 +194,12 @@ class Tokens(MethodView):
 @me.route("/tokens/<uuid:token_id>")
 class Token(MethodView):
     @signed_in("tokens", Action.ADMIN)
+    @signed_in("tokens")
+    @me.response(200, schemas.TokenSchema)
+    def get(self, token_id: UUID) -> Any:  # a row, rendered by the schema
+        """One token; its text is never shown again."""
+        return api_tokens.get_personal(parts(), principal(), token_id)
+
     @me.response(204)
     def delete(self, token_id: UUID) -> None:
         api_tokens.revoke_personal(parts(), principal(), token_id)

@@ -206,6 +206,12 @@ class TeamTokens(MethodView):
 @team_tokens.route("/<uuid:token_id>")
 class TeamToken(MethodView):
     @needs("tokens", Action.ADMIN)
+    @team_tokens.response(200, schemas.TeamTokenSchema)
+    def get(self, team_id: UUID, token_id: UUID) -> Any:  # a row, rendered by the schema
+        """One token; its text is never shown again."""
+        return api_tokens.get_of_team(parts(), principal(), token_id)
+
+    @needs("tokens", Action.ADMIN)
     @team_tokens.response(204)
     def delete(self, team_id: UUID, token_id: UUID) -> None:
         api_tokens.revoke_of_team(parts(), principal(), token_id)

@@ -121,9 +121,9 @@ def personal_tokens(session: Session, user_id: UUID, limit: int, after: UUID | N
     return list(session.execute(query.order_by(PersonalToken.id.desc()).limit(limit)).scalars())
 
 
-def personal_token(session: Session, user_id: UUID, token_id: UUID) -> PersonalToken | None:
+def personal_token(session: Session, user_id: UUID, token_id: UUID, *, lock: bool = False) -> PersonalToken | None:
     query = select(PersonalToken).where(PersonalToken.user_id == user_id, PersonalToken.id == token_id)
-    return session.execute(query.with_for_update()).scalar_one_or_none()
+    return session.execute(query.with_for_update() if lock else query).scalar_one_or_none()
 
 
 def count_personal_tokens(session: Session, user_id: UUID) -> int:

@@ -168,9 +168,9 @@ def tokens(session: Session, team_id: UUID, limit: int, after: UUID | None) -> l
     return list(session.execute(query.order_by(TeamToken.id.desc()).limit(limit)).scalars())
 
 
-def token(session: Session, team_id: UUID, token_id: UUID) -> TeamToken | None:
+def token(session: Session, team_id: UUID, token_id: UUID, *, lock: bool = False) -> TeamToken | None:
     query = select(TeamToken).where(TeamToken.team_id == team_id, TeamToken.id == token_id)
-    return session.execute(query.with_for_update()).scalar_one_or_none()
+    return session.execute(query.with_for_update() if lock else query).scalar_one_or_none()
 
 
 def count_tokens(session: Session, team_id: UUID) -> int:

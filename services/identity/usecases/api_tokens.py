@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +23,8 @@ from services.identity.usecases import events
 from services.identity.usecases.events import Thing
 from services.identity.usecases.parts import Parts
 from services.identity.usecases.teams import check_is_person
+
+Row = TypeVar("Row", PersonalToken, TeamToken)
 
 MOST_TOKENS = 100
 _LONGEST_LIFE_YEARS = 10
@@ -103,13 +106,24 @@ def list_personal(parts: Parts, who: Principal, limit: int, after: UUID | None) 
         return store.personal_tokens(session, who.id, limit, after)
 
 
+def get_personal(parts: Parts, who: Principal, token_id: UUID) -> PersonalToken:
+    """Raises NotFound."""
+    check_is_person(who)
+    with parts.db.system() as session:
+        return _found(store.personal_token(session, who.id, token_id))
+
+
+def _found(row: Row | None) -> Row:
+    if row is None:
+        raise NotFound("token")
+    return row
+
+
 def revoke_personal(parts: Parts, who: Principal, token_id: UUID) -> None:
     """The token is worth nothing from now on. Raises NotFound."""
     check_is_person(who)
     with parts.db.system() as session:
-        row = store.personal_token(session, who.id, token_id)
-        if row is None:
-            raise NotFound("token")
+        row = _found(store.personal_token(session, who.id, token_id, lock=True))
         session.delete(row)
         _tell_of_personal(session, "token.revoked", who, row)
 
@@ -146,11 +160,15 @@ def list_of_team(parts: Parts, who: Principal, limit: int, after: UUID | None) -
         return teams.tokens(session, who.team, limit, after)
 
 
+def get_of_team(parts: Parts, who: Principal, token_id: UUID) -> TeamToken:
+    """Raises NotFound."""
+    with parts.db.team(who.team) as session:
+        return _found(teams.token(session, who.team, token_id))
+
+
 def revoke_of_team(parts: Parts, who: Principal, token_id: UUID) -> None:
     """The token is worth nothing from now on. Raises NotFound."""
     with parts.db.team(who.team) as session:
-        row = teams.token(session, who.team, token_id)
-        if row is None:
-            raise NotFound("token")
+        row = _found(teams.token(session, who.team, token_id, lock=True))
         session.delete(row)
         _tell_of_team(session, "token.revoked", who, row)

@@ -260,3 +260,15 @@ def test_without_the_catalog_only_new_config_bundles_are_refused(world: World) -
     assert world.me.call("PATCH", path, {"config_bundle_ids": [known, other]}, status=503)["code"] == "catalog-unavailable"
     assert world.me.call("PATCH", path, {"config_bundle_ids": [known], "note": "n"})["note"] == "n"
     assert world.me.call("PATCH", path, {"config_bundle_ids": []})["config_bundle_ids"] == []
+
+
+@pytest.mark.parametrize("verb", ["start", "cancel"])
+def test_an_answer_that_takes_long_says_where_to_look(world: World, verb: str) -> None:
+    made = world.deploy(world.catalog.add({"name": "web"}))
+    if verb == "cancel":
+        world.start(made)
+    client, headers = world.app.test_client(), {"Authorization": f"Bearer {world.me.token}"}
+    answer = client.post(f"/api/v1/teams/{world.team}/deployments/{made['id']}/{verb}", json={}, headers=headers)
+    assert answer.status_code == 202
+    found = client.get(answer.headers["Location"], headers=headers)
+    assert (found.status_code, found.get_json()["number"]) == (200, 1)

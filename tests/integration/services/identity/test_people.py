@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.services.identity.conftest import PASSWORD, Identity, Make, body, problem
 
 
@@ -112,3 +114,33 @@ def test_a_profile_is_changed_only_as_it_was_read(identity: Identity) -> None:
     tag = ann.get("/api/v1/me").headers["ETag"]
     assert body(ann.patch("/api/v1/me", {"name": "Anna"}, If_Match=tag))["name"] == "Anna"
     problem(ann.patch("/api/v1/me", {"name": "Other"}, If_Match=tag), 412, "precondition-failed")
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("/api/v1/me/password", {"current_password": PASSWORD, "new_password": "another good password"}),
+        ("/api/v1/me/email", {"password": PASSWORD, "email": "new@example.org"}),
+    ],
+)
+def test_ones_log_in_is_changed_only_if_nobody_was_quicker(identity: Identity, path: str, wanted: dict[str, str]) -> None:
+    ann = identity.person()
+    old = ann.get("/api/v1/me").headers["ETag"]
+    assert ann.patch("/api/v1/me", {"name": "Anna"}).status_code == 200
+    problem(ann.call("PUT", path, wanted, **{"If-Match": old}), 412, "precondition-failed")
+    identity.log_in("ann@example.org")
+    present = ann.get("/api/v1/me").headers["ETag"]
+    assert ann.call("PUT", path, wanted, **{"If-Match": present}).status_code in (202, 204)
+    assert ann.get("/api/v1/me").headers["ETag"] != present
+
+
+def test_a_token_is_looked_at_by_itself_and_never_shows_its_text(identity: Identity) -> None:
+    ann = identity.person()
+    team = identity.team(ann)
+    for path in ("/api/v1/me/tokens", f"/api/v1/teams/{team}/tokens"):
+        made = ann.post(path, {"name": "ci", "scopes": ["read"]})
+        assert made.status_code == 201
+        shown = body(ann.get(made.headers["Location"]))
+        assert (shown["id"], shown["name"], "token" in shown) == (made.get_json()["id"], "ci", False)
+        assert ann.delete(made.headers["Location"]).status_code == 204
+        problem(ann.get(made.headers["Location"]), 404, "not-found")
