@@ -163,7 +163,7 @@ class Secrets(MethodView):
     @blp.response(200, schemas.SecretsSchema)
     def get(self, team_id: UUID, deployment_id: UUID) -> Any:  # a dataclass, rendered by the schema
         """Which secrets are asked for and which are set; never a value."""
-        return secret_usecases.read_secrets(_part("db"), _catalog(), principal(), deployment_id)
+        return _tagged(secret_usecases.read_secrets(_part("db"), _catalog(), principal(), deployment_id))
 
     @needs("secrets", Action.WRITE)
     @blp.arguments(schemas.SecretsPutSchema)
@@ -171,7 +171,12 @@ class Secrets(MethodView):
     def put(self, body: Json, team_id: UUID, deployment_id: UUID) -> Any:  # a dataclass, rendered by the schema
         """Set secrets: sealed to the node as they arrive, never kept in plain."""
         new = {name: None if said is None else secret_usecases.NewSecret(**said) for name, said in body["secrets"].items()}
-        return secret_usecases.set_secrets(_part("db"), _catalog(), principal(), deployment_id, new)
+        return _tagged(secret_usecases.set_secrets(_part("db"), _catalog(), principal(), deployment_id, new, if_match_check()))
+
+
+def _tagged(view: secret_usecases.SecretsView) -> secret_usecases.SecretsView:
+    set_etag(view.revision)
+    return view
 
 
 @blp.route("/<uuid:deployment_id>/plan")

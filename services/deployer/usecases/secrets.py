@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from kernel import clock, signing
 from kernel.contracts.envelope import Envelope
 from kernel.contracts.recorded import Recorded
+from kernel.contracts.spec import canonical
 from kernel.db import Database
 from kernel.errors import Conflict, FieldError, Invalid, NotFound
 from kernel.outbox import put_event
@@ -26,6 +28,8 @@ from services.deployer.store.places import node_of
 from services.deployer.usecases.announce import facts_of, title
 from services.deployer.usecases.catalog import Catalog, Pin, PinRequest
 from services.deployer.usecases.prepare import pin_request
+
+Check = Callable[[object], None]  # compares If-Match with the present revision
 
 SEAL_OVERHEAD_BYTES = 48
 MOST_SECRETS = 512
@@ -63,6 +67,8 @@ class SecretsView:
     seal_key: str | None
     node_id: UUID
     team_id: UUID
+    # Another one whenever a secret was set or taken away, or the node has another key.
+    revision: str
 
 
 def read_secrets(db: Database, catalog: Catalog, who: Principal, deployment_id: UUID) -> SecretsView:
@@ -77,13 +83,17 @@ def read_secrets(db: Database, catalog: Catalog, who: Principal, deployment_id: 
 
 
 def set_secrets(
-    db: Database, catalog: Catalog, who: Principal, deployment_id: UUID, secrets: Mapping[str, NewSecret | None]
+    db: Database, catalog: Catalog, who: Principal, deployment_id: UUID, secrets: Mapping[str, NewSecret | None], check: Check
 ) -> SecretsView:
-    """Set the named ones (None takes one away), the others stay. Raises Conflict for a node without keys, Invalid."""
+    """Set the named ones (None takes one away), the others stay.
+
+    Raises Conflict for a node without keys, Invalid, PreconditionFailed.
+    """
     with db.team(who.team) as session:
         # Node, then deployment, as everybody locks them.
         node = node_of(session, find_deployment(session, deployment_id).node_id, share=True)
         deployment = find_deployment(session, deployment_id, lock=True)
+        check(_revision(secrets_of(session, deployment.id), node))
         if deployment.node_id != node.id:
             raise Conflict("deployment-changed", "The deployment was moved to another node at this moment. Set its secrets again.")
         if node.seal_key is None:
@@ -166,7 +176,13 @@ def _view(session: Session, deployment: Deployment, node: Node, pin: Pin | None)
         )
         for name in sorted(stored.keys() | asked.keys())
     ]
-    return SecretsView(tuple(items), node.seal_key, node.id, deployment.team_id)
+    return SecretsView(tuple(items), node.seal_key, node.id, deployment.team_id, _revision(list(stored.values()), node))
+
+
+def _revision(stored: Sequence[Secret], node: Node) -> str:
+    """A digest of what is set. No box is like another, so a value that is set anew is another revision."""
+    state = [[one.name, one.sealed] for one in sorted(stored, key=lambda one: one.name)]
+    return hashlib.sha256(canonical([node.seal_key, state])).hexdigest()[:32]
 
 
 def _asked_for(session: Session, deployment: Deployment, pin: Pin | None) -> dict[str, list[tuple[str, bool]]]:

@@ -53,24 +53,25 @@ class Mine(MethodView):
 
 @me.route("/password")
 class Password(MethodView):
-    """Change the password; other sessions end."""
+    """Change the password; other sessions end. `If-Match` takes the ETag of one's profile."""
 
     @signed_in("account", Action.ADMIN)
     @me.arguments(schemas.ChangePasswordSchema)
     @me.response(204)
     def put(self, given: Given) -> None:
-        profile.change_password(parts(), principal(), given["current_password"], given["new_password"], session_id())
+        present, wanted = given["current_password"], given["new_password"]
+        profile.change_password(parts(), principal(), present, wanted, session_id(), if_match_check())
 
 
 @me.route("/email")
 class Email(MethodView):
-    """Change the address: with a mail server, once the link mailed to the new one is used."""
+    """Change the address: with a mail server, once the link mailed to the new one is used. `If-Match` takes the ETag of one's profile."""
 
     @signed_in("account", Action.ADMIN)
     @me.arguments(schemas.ChangeEmailSchema)
     @me.response(202)
     def put(self, given: Given) -> None:
-        profile.change_email(parts(), principal(), given["email"], given["password"])
+        profile.change_email(parts(), principal(), given["email"], given["password"], if_match_check())
 
 
 @me.route("/email/verification")
@@ -193,13 +194,13 @@ class Tokens(MethodView):
 
 @me.route("/tokens/<uuid:token_id>")
 class Token(MethodView):
-    @signed_in("tokens", Action.ADMIN)
     @signed_in("tokens")
     @me.response(200, schemas.TokenSchema)
     def get(self, token_id: UUID) -> Any:  # a row, rendered by the schema
         """One token; its text is never shown again."""
         return api_tokens.get_personal(parts(), principal(), token_id)
 
+    @signed_in("tokens", Action.ADMIN)
     @me.response(204)
     def delete(self, token_id: UUID) -> None:
         api_tokens.revoke_personal(parts(), principal(), token_id)

@@ -94,8 +94,8 @@ def change_me(parts: Parts, who: Principal, name: str | None, check: CheckRevisi
     return get_me(parts, who)
 
 
-def change_password(parts: Parts, who: Principal, present: str, wanted: str, session_id: UUID | None) -> None:
-    """Set another password; all other sessions end. Raises Unauthenticated `password-wrong`, Invalid."""
+def change_password(parts: Parts, who: Principal, present: str, wanted: str, session_id: UUID | None, check: CheckRevision) -> None:
+    """Set another password; all other sessions end. Raises Unauthenticated `password-wrong`, Invalid, PreconditionFailed."""
     check_is_person(who)
     wrong = rules.password_errors(wanted, who.email or "", "new_password")
     if wrong:
@@ -104,6 +104,7 @@ def change_password(parts: Parts, who: Principal, present: str, wanted: str, ses
     password_hash = parts.hasher.hash(wanted)
     with parts.db.system() as session:
         user = _found(people.find(session, who.id, lock=True))
+        check(user.revision)
         if user.password_hash != confirmed.password_hash:
             raise Conflict("password-changed", "The password was changed this moment.")
         _set_password(session, user, password_hash, events.by_principal(who), besides=session_id)
@@ -117,19 +118,22 @@ def _set_password(session: Session, user: User, password_hash: str, facts: event
     events.tell_teams(session, "password.changed", thing, facts, user.id, after={"sessions_ended": ended})
 
 
-def change_email(parts: Parts, who: Principal, email: str, password: str) -> None:
-    """Use another address: at once without a mail server, else once the link mailed to it is used. Raises Conflict."""
+def change_email(parts: Parts, who: Principal, email: str, password: str, check: CheckRevision) -> None:
+    """Use another address: at once without a mail server, else once the link mailed to it is used. Raises Conflict, PreconditionFailed."""
     check_is_person(who)
     wanted = rules.normal_email(email)
-    confirm_password(parts, who, password)
+    confirmed = confirm_password(parts, who, password)
     if parts.settings.sends_mail:
+        check(confirmed.revision)
         limits.draw(parts.db, throttle.draws_of_mail(wanted))
         with parts.db.system() as session:
             people.add_mail(session, Mail(id=clock.new_id(), kind="change", recipient=wanted, user_id=who.id))
         return
     try:
         with parts.db.system() as session:
-            _move(session, _found(people.find(session, who.id, lock=True)), wanted, events.by_principal(who))
+            user = _found(people.find(session, who.id, lock=True))
+            check(user.revision)
+            _move(session, user, wanted, events.by_principal(who))
     except IntegrityError as error:
         raise _translated(error) from error
 

@@ -119,3 +119,25 @@ def test_a_node_without_keys_can_have_no_secrets_yet(world: World) -> None:
     assert world.me.call("PUT", where, {"KEY": {"value": "x"}}, status=409)["code"] == "node-not-enrolled"
     assert world.me.call("GET", where)["items"] == []
     assert world.me.call("POST", f"/deployments/{made['id']}/start", {}, status=409)["code"] == "node-not-connected"
+
+
+def test_secrets_are_set_only_if_nobody_was_quicker(world: World) -> None:
+    made = world.deploy(world.catalog.add(API))
+    where = f"/deployments/{made['id']}/secrets"
+
+    def etag() -> str:
+        headers = {"Authorization": f"Bearer {world.me.token}"}
+        answer = world.app.test_client().get(f"/api/v1/teams/{world.team}{where}", headers=headers)
+        return str(answer.headers["ETag"])
+
+    empty = etag()
+    assert etag() == empty
+    world.me.call("PUT", where, {"KEY": {"value": "one"}}, headers={"If-Match": empty})
+    first = etag()
+    refused = world.me.call("PUT", where, {"KEY": {"value": "two"}}, status=412, headers={"If-Match": empty})
+    assert (refused["code"], etag()) == ("precondition-failed", first)
+    # The same value again is another box, and so another state.
+    world.me.call("PUT", where, {"KEY": {"value": "one"}}, headers={"If-Match": first})
+    assert etag() not in (empty, first)
+    world.me.call("PUT", where, {"KEY": None}, headers={"If-Match": "*"})
+    assert etag() == empty
