@@ -24,6 +24,7 @@ class Proxy:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._server: socket.socket | None = None
+        self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self.restore()
 
@@ -35,16 +36,17 @@ class Proxy:
         threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
 
     def cut(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.shutdown(socket.SHUT_RDWR)
-            server.close()
-        for one in self._open:
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-        self._open = []
+        with self._lock:
+            server, self._server = self._server, None
+            if server is not None:
+                server.shutdown(socket.SHUT_RDWR)
+                server.close()
+            for one in self._open:
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue
+            self._open = []
 
     def _accept(self, server: socket.socket) -> None:
         while True:
@@ -52,9 +54,13 @@ class Proxy:
                 near, _ = server.accept()
             except OSError:
                 return
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(_ENGINE)
-            self._open += [near, far]
+            with self._lock:
+                if self._server is not server:  # cut in this moment
+                    near.close()
+                    return
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(_ENGINE)
+                self._open += [near, far]
             for source, target in ((near, far), (far, near)):
                 threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
 
@@ -90,7 +96,7 @@ def test_an_engine_that_comes_back_in_time_costs_nothing_but_time(ground: Ground
 def test_an_engine_that_stays_away_fails_the_attempt_and_is_put_right_when_it_is_back(ground: Ground, proxy: Proxy) -> None:
     assert ground.apply(spec("web", ground.image)).outcome == "succeeded"
     before = ground.running()
-    attempt = ground.start(spec("web", ground.other_image, healthcheck=_SLOW), timeout_seconds=4)
+    attempt = ground.start(spec("web", ground.other_image, healthcheck=_SLOW), timeout_seconds=12)
     eventually(lambda: "started" in ground.steps(attempt), what="the start")
     proxy.cut()
     eventually(lambda: "undoing" in ground.steps(attempt), what="the way back")
