@@ -171,13 +171,14 @@ def test_a_key_that_was_withdrawn_is_forgotten_with_the_next_fetch(keys: Keys) -
 
 
 def test_a_storm_of_unknown_keys_does_not_reach_identity(keys: Keys, verifier: TokenVerifier) -> None:
+    began = clock.monotonic()
     verifier.verify(keys.token())
     stranger = Keys()
     for number in range(30):
         stranger.rotate(f"x{number}")
         with pytest.raises(Unauthenticated):
             verifier.verify(stranger.token())
-    assert keys.fetched <= 3
+    assert keys.fetched <= 2 + (clock.monotonic() - began), "once a second at most"
 
 
 def test_many_threads_fetch_the_keys_once(keys: Keys, verifier: TokenVerifier) -> None:

@@ -83,7 +83,7 @@ def test_a_server_that_dawdles_is_left_when_the_time_is_over() -> None:
     with stand_in(dawdle) as url:
         began = clock.monotonic()
         assert _fault(url, seconds=0.6) is Fault.UNREACHABLE
-        assert clock.monotonic() - began < 2
+        assert clock.monotonic() - began < 8
         hanging.set()
 
 
@@ -91,7 +91,7 @@ def test_a_server_that_never_shakes_hands_is_left_as_well() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = clock.monotonic()
         assert _fault(f"https://127.0.0.1:{silent.getsockname()[1]}", seconds=0.6) is Fault.UNREACHABLE
-        assert clock.monotonic() - began < 2
+        assert clock.monotonic() - began < 8
 
 
 def test_a_redirect_to_a_private_address_is_not_followed() -> None:

@@ -50,7 +50,7 @@ class PostOffice:
 def open_post_office() -> Iterator[PostOffice]:
     """An SMTP server on loopback."""
     office = PostOffice(free_port())
-    controller = Controller(office, hostname="127.0.0.1", port=office.port)
+    controller = Controller(office, hostname="127.0.0.1", port=office.port, ready_timeout=60)
     controller.start()
     try:
         yield office

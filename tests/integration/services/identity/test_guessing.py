@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-
 from kernel import clock
 from services.identity.domain import throttle
 from tests.integration.services.identity.conftest import PASSWORD, Caller, Identity, Make, body, problem
@@ -22,11 +20,11 @@ def _guesses_until_slowed(identity: Identity, callers: list[Caller]) -> int:
 
 def test_one_address_guesses_five_times_at_one_account_then_twice_a_minute(identity: Identity) -> None:
     identity.person()
-    stranger = identity.nobody.at(STRANGER)
+    stranger, began = identity.nobody.at(STRANGER), clock.monotonic()
     assert _guesses_until_slowed(identity, [stranger] * 10) == throttle.PAIR.burst == 5
     refused = stranger.post(LOGIN, {"email": "ann@example.org", "password": PASSWORD})
     problem(refused, 429, "rate-limited")
-    assert 25 <= int(refused.headers["Retry-After"]) <= 30
+    assert 29 - (clock.monotonic() - began) <= int(refused.headers["Retry-After"]) <= 30
 
 
 def test_what_was_used_comes_back_with_time(identity: Identity) -> None:
@@ -59,9 +57,11 @@ def test_a_crowd_of_strangers_does_not_lock_a_person_out(identity: Identity) -> 
 
 
 def test_one_address_that_tries_many_accounts_is_slowed(identity: Identity) -> None:
-    stranger = identity.nobody.at(STRANGER)
+    stranger, began = identity.nobody.at(STRANGER), clock.monotonic()
     answers = [_guess(stranger, f"person{number}@example.org") for number in range(25)]
-    assert answers == [401] * throttle.ADDRESS.burst + [429] * (25 - throttle.ADDRESS.burst)
+    came_back = int((clock.monotonic() - began) / throttle.ADDRESS.every_seconds)  # none, unless the machine stood still
+    assert answers[:20] == [401] * throttle.ADDRESS.burst
+    assert answers[20:].count(429) >= 5 - came_back
 
 
 def test_addresses_of_one_ipv6_customer_count_as_one(identity: Identity) -> None:
@@ -96,7 +96,8 @@ def test_people_who_do_not_exist_take_as_long(make_identity: Make) -> None:
             caller, began = identity.nobody.at(f"198.51.100.{number + 1}"), clock.monotonic()
             assert _guess(caller, email) == 401
             taken.append(clock.monotonic() - began)
-    known, unknown = (statistics.median(taken) for taken in seconds.values())
+    # The quickest of eight: what else the machine does only adds to it.
+    known, unknown = (min(taken) for taken in seconds.values())
     # Without a hash for people who do not exist it would be ten times as quick.
     assert 0.4 < known / unknown < 2.5
 
