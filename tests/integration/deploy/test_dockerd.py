@@ -34,13 +34,13 @@ class Supervised:
         program = Program(command, SERVERS, starts_itself=True)
         supervisor.save(self.layout, [program])
         self.control.start()
-        eventually(lambda: dockerd.answers(self.engine.socket), seconds=30)
+        eventually(lambda: dockerd.answers(self.engine.socket))
 
     def kill(self) -> None:
         state = self.control.state("docker")
         assert state is not None
         os.kill(state.pid, signal.SIGKILL)
-        eventually(lambda: self._runs_anew(state.pid) and dockerd.answers(self.engine.socket), seconds=30)
+        eventually(lambda: self._runs_anew(state.pid) and dockerd.answers(self.engine.socket))
 
     def _runs_anew(self, old: int) -> bool:
         state = self.control.state("docker")

@@ -69,7 +69,7 @@ def start(stack: Stack, *more: Program) -> Supervisor:
     supervisor.save(stack.layout, programs)
     control = Supervisor(stack.layout)
     control.start()
-    processes.wait_until(lambda: postgres.is_ready(stack.cluster), seconds=20, part="postgres", problem="silent")
+    processes.wait_until(lambda: postgres.is_ready(stack.cluster), seconds=60, part="postgres", problem="silent")
     return control
 
 
@@ -89,8 +89,8 @@ def test_a_killed_server_is_started_again(stack: Stack, program: str) -> None:
     control = start(stack)
     old = pid_of(control, program)
     os.kill(old, signal.SIGKILL)
-    eventually(lambda: is_back(control, program, old), seconds=10)
-    eventually(lambda: postgres.is_ready(stack.cluster) and registry.is_ready(stack.registry), seconds=10)
+    eventually(lambda: is_back(control, program, old))
+    eventually(lambda: postgres.is_ready(stack.cluster) and registry.is_ready(stack.registry))
 
 
 def test_a_stopped_stack_leaves_no_process(stack: Stack) -> None:
@@ -160,7 +160,7 @@ def test_a_program_of_ours_is_a_fork_under_its_own_name_and_is_replaced_when_it_
     assert process.exe() == psutil.Process(control.pid()).exe()
     assert process.cwd() == str(stack.layout.logs)
     process.kill()
-    eventually(lambda: is_back(control, "web", process.pid) and processes.answers(stack.ports["gateway"]), seconds=3)
+    eventually(lambda: is_back(control, "web", process.pid) and processes.answers(stack.ports["gateway"]))
 
 
 def test_no_secret_stands_where_other_programs_or_users_could_read_it(stack: Stack) -> None:

@@ -58,7 +58,7 @@ def consuming(broker: TestBroker, handler: Recorder) -> Iterator[Consumer]:
     thread = threading.Thread(target=consumer.run)
     thread.start()
     try:
-        assert consumer.connected.wait(20)
+        assert consumer.connected.wait(60)
         yield consumer
     finally:
         consumer.stop()
@@ -128,7 +128,7 @@ def test_a_broken_connection_is_opened_again(publisher: Publisher, broker: TestB
     before = publisher.connections
 
     def close_from_the_broker() -> bool:
-        open_ones = [c for c in broker.servers.manage("GET", "/api/connections") if c["vhost"] == broker.core]
+        open_ones = [c for c in broker.servers.manage("GET", "/api/connections") if c.get("vhost") == broker.core]
         for one in open_ones:
             broker.servers.manage("DELETE", f"/api/connections/{one['name'].replace(' ', '%20').replace('>', '%3E')}")
         return bool(open_ones)
@@ -198,7 +198,7 @@ def test_a_consumer_that_parks_nothing_drops_nothing_that_is_only_unavailable(pu
     thread = threading.Thread(target=consumer.run)
     thread.start()
     publisher.publish([outgoing("kept")])
-    eventually(lambda: tries == [1, 1, 1], seconds=30)
+    eventually(lambda: tries == [1, 1, 1])
     consumer.stop()
     thread.join(20)
 
@@ -207,7 +207,7 @@ def test_what_is_unavailable_is_tried_again_later_while_others_go_on(publisher: 
     handler = Recorder(lambda name, attempts: Unavailable("not yet") if name == "early" and attempts < 2 else None)
     with consuming(broker, handler):
         publisher.publish([outgoing("early"), outgoing("other")])
-        eventually(lambda: "early" in handler.seen, seconds=30)
+        eventually(lambda: "early" in handler.seen)
     assert handler.seen == ["other", "early"]
     assert [attempts for name, attempts in handler.tries if name == "early"] == [0, 1, 2]
 
@@ -232,6 +232,6 @@ def test_a_consumer_whose_queue_is_deleted_says_so_and_comes_back(publisher: Pub
         eventually(lambda: not consumer.connected.is_set())
         broker.servers.manage("PUT", f"/api/queues/{broker.core}/{QUEUE}", {"durable": True, "arguments": topology.QUORUM})
         broker.servers.manage("POST", f"/api/bindings/{broker.core}/e/identity.events/q/{QUEUE}", {"routing_key": "#", "arguments": {}})
-        assert consumer.connected.wait(30)
+        assert consumer.connected.wait(60)
         publisher.publish([outgoing("late")])
         eventually(lambda: handler.seen == ["late"])

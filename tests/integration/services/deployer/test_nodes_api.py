@@ -177,7 +177,7 @@ def test_a_revoked_node_is_cut_off_at_once(deployer: TestDeployer) -> None:
             return True
         return False
 
-    eventually(is_cut, seconds=5)
+    eventually(is_cut)
     with pytest.raises(AMQPConnectionError):
         agent.commands()
     assert tuple(deployer.attempt(attempt.id))[:3] == ("failed", "node-revoked", "failed")

@@ -124,7 +124,7 @@ def test_a_killed_and_wiped_broker_gets_everything_back(
         shutil.rmtree(server.node.directory / "data")
         server.start()
         for agent in agents:
-            eventually(partial(is_let_in, agent), seconds=20)
+            eventually(partial(is_let_in, agent))
             say_hello(agent)
         commands = eventually(agents[0].commands)
         commands += eventually(lambda: [] if len(commands) > 1 else agents[0].commands()) if len(commands) < 2 else []

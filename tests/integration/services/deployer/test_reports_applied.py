@@ -283,9 +283,7 @@ def test_forged_reports_are_parked_and_the_queue_goes_on(deployer: TestDeployer,
     ]
     agent.publish(forged)
     flush(deployer, agent)
-    eventually(
-        lambda: broker.servers.manage("GET", f"/api/queues/{broker.agents}/{parked_queue(REPORTS)}").get("messages_ready") == 4, seconds=15
-    )
+    eventually(lambda: broker.servers.manage("GET", f"/api/queues/{broker.agents}/{parked_queue(REPORTS)}").get("messages_ready") == 4)
     assert deployer.node(agent.node_id)["epoch"] == 1
 
 
@@ -296,16 +294,14 @@ def test_what_a_revoked_node_says_does_not_count(deployer: TestDeployer, agent: 
     other = deployer.new_agent("other")
     agent.say("heartbeat", heartbeat(agent))
     say_hello(deployer, other)
-    eventually(
-        lambda: broker.servers.manage("GET", f"/api/queues/{broker.agents}/{parked_queue(REPORTS)}").get("messages_ready") == 1, seconds=15
-    )
+    eventually(lambda: broker.servers.manage("GET", f"/api/queues/{broker.agents}/{parked_queue(REPORTS)}").get("messages_ready") == 1)
     assert deployer.node(other.node_id)["status"] == "connected"
 
 
 def test_a_node_that_was_silent_is_told_of_when_it_is_back_and_gets_what_waited(deployer: TestDeployer, agent: TestAgent) -> None:
     with deployer.db.system() as session:
         session.execute(text("UPDATE nodes SET last_seen_at = now() - interval '31 seconds'"))
-    eventually(lambda: deployer.events("deployer.node.unreachable.v1"), seconds=10)
+    eventually(lambda: deployer.events("deployer.node.unreachable.v1"))
     attempt = deployer.live_attempt(agent.node_id, sent=False)
     assert deployer.node(agent.node_id)["status"] == "unreachable"
     flush(deployer, agent)
@@ -377,4 +373,4 @@ def test_a_node_that_is_not_known_is_waited_for(deployer: TestDeployer) -> None:
     agent.say("hello", Hello(boot_id=agent.boot_id, version="0.1.0"))
     with deployer.db.system() as session:
         session.execute(text("UPDATE nodes SET verify_key = :key"), {"key": agent.identity["verify_key"]})
-    eventually(lambda: deployer.node(agent.node_id)["status"] == "connected", seconds=15)
+    eventually(lambda: deployer.node(agent.node_id)["status"] == "connected")
