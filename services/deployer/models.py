@@ -122,6 +122,7 @@ class Place(Base):
     removal_by_name: Mapped[str | None] = mapped_column(Text)
     removal_correlation: Mapped[str | None] = mapped_column(Text)
     removal_asked_at: Mapped[datetime | None]
+    # With a generation below the place's own something newer was started there, and its end decides what becomes of it.
     # When it is ordered again, if nothing else happens before; and how often it was ordered since the node last came.
     removal_due_at: Mapped[datetime | None]
     removal_tries: Mapped[int] = mapped_column(server_default=_ZERO)

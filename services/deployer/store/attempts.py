@@ -73,6 +73,12 @@ def unsent_of_node(session: Session, node_id: UUID) -> list[Attempt]:
     return list(session.scalars(query.order_by(Attempt.id).execution_options(populate_existing=True)))
 
 
+def has_newer(session: Session, node_id: UUID, prefix: str, generation: int) -> bool:
+    """Was anything started at a place after `generation`, by a deployment that is still there?"""
+    query = select(Attempt.id).where(Attempt.node_id == node_id, Attempt.prefix == prefix, Attempt.generation > generation)
+    return session.scalars(query.limit(1)).first() is not None
+
+
 def standing_stack(session: Session, node_id: UUID, prefix: str) -> StackSpec | None:
     """What the last success put at a place, whichever deployment's it was."""
     query = (

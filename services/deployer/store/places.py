@@ -14,7 +14,6 @@ from kernel.errors import NotFound
 from services.deployer.domain.nodes import Seen, status_of
 from services.deployer.domain.states import NodeStatus
 from services.deployer.models import Deployment, Node, Place
-from services.deployer.store import removals
 
 _NOW = text("SELECT clock_timestamp()")
 
@@ -55,7 +54,7 @@ def lock_place(session: Session, *, team_id: UUID, node_id: UUID, prefix: str) -
 
 
 def raise_generation(session: Session, place: Place) -> int:
-    """One more: everything that was sent to the place before is old, and a removal that was wanted is not wanted any more."""
+    """One more: everything that was sent to the place before is old."""
     raised = (
         update(Place)
         .where(Place.node_id == place.node_id, Place.prefix == place.prefix)
@@ -63,7 +62,6 @@ def raise_generation(session: Session, place: Place) -> int:
         .returning(Place.generation)
     )
     place.generation = session.execute(raised.execution_options(synchronize_session=False)).scalar_one()
-    removals.forget(place)
     return place.generation
 
 

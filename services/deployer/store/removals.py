@@ -1,4 +1,4 @@
-"""Places that are wanted empty: kept on their rows until the node has answered."""
+"""Places that are wanted empty: kept on their rows until the node has answered, or something newer has taken the place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOTHING = {
 
 
 def forget(place: Place) -> None:
-    """It is clear, or something newer was ordered there. The caller has locked the place."""
+    """It is clear, or something newer has taken it. The caller has locked the place."""
     if place.removal_generation is not None:
         for name, value in _NOTHING.items():
             setattr(place, name, value)
@@ -30,11 +30,18 @@ def forget_all_of(session: Session, node_id: UUID) -> None:
     session.execute(gone.execution_options(synchronize_session="fetch"))
 
 
-def lock_wanted(session: Session, node_id: UUID, *, prefix: str | None = None, only_due: bool = False) -> list[Place]:
-    """The places of a node that are wanted empty, locked in one order. The caller has locked the node."""
+def lock_wanted(
+    session: Session, node_id: UUID, *, prefix: str | None = None, only_due: bool = False, overtaken: bool = False
+) -> list[Place]:
+    """The places of a node that are wanted empty, locked in one order. The caller has locked the node.
+
+    `overtaken`: those as well where something newer was ordered since.
+    """
     query = select(Place).where(Place.node_id == node_id, Place.removal_generation.is_not(None))
     if prefix is not None:
         query = query.where(Place.prefix == prefix)
+    if not overtaken:
+        query = query.where(Place.removal_generation == Place.generation)
     if only_due:
         query = query.where(Place.removal_due_at <= func.now())
     return list(session.scalars(query.order_by(Place.prefix).with_for_update().execution_options(populate_existing=True)))
@@ -54,7 +61,7 @@ def note_sent(session: Session, place: Place, *, anew: bool) -> None:
 
 _DUE = text("""
 SELECT DISTINCT n.id FROM places p JOIN nodes n ON n.id = p.node_id
-WHERE p.removal_generation IS NOT NULL AND p.removal_due_at <= now() AND n.revoked_at IS NULL
+WHERE p.removal_generation = p.generation AND p.removal_due_at <= now() AND n.revoked_at IS NULL
   AND n.last_seen_at > now() - interval '20 seconds'
 LIMIT 100
 """)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,12 +15,15 @@ from kernel.contracts.agent import PlaceRemoved
 from kernel.contracts.envelope import Envelope
 from kernel.contracts.recorded import Recorded
 from kernel.db import Database
+from kernel.errors import NotFound
 from kernel.outbox import put_event
 from kernel.principal import Principal
 from services.deployer.domain.removals import Refusal, pause_seconds, react_to_refusal
-from services.deployer.models import Node, Place
+from services.deployer.domain.states import Outcome
+from services.deployer.models import Attempt, Node, Place
 from services.deployer.store import nodes as node_store
 from services.deployer.store import removals as store
+from services.deployer.store.attempts import has_newer
 from services.deployer.store.places import raise_generation
 from services.deployer.usecases.send import send_remove
 
@@ -28,9 +32,9 @@ Facts = dict[str, Any]  # JSON
 
 def want_removal(session: Session, who: Principal, place: Place, node: Node, signing_key: SigningKey, *, volumes: bool) -> None:
     """Remember that the place is wanted empty, and order it. The caller has locked node and place."""
-    generation = raise_generation(session, place)
-    place.removal_generation = place.taken_generation = generation
-    place.removal_volumes = volumes
+    # Who asked before and has no answer yet wanted no less.
+    place.removal_volumes = volumes or place.removal_volumes
+    place.removal_generation = place.taken_generation = raise_generation(session, place)
     place.removal_by, place.removal_by_name, place.removal_correlation = who.actor, who.name or None, who.correlation
     place.removal_asked_at = clock.now()
     session.flush()
@@ -44,12 +48,12 @@ def is_wanted(session: Session, node_id: UUID, data: PlaceRemoved) -> bool:
 
 def send_wanted(session: Session, node: Node, signing_key: SigningKey, *, cause: Envelope, prefix: str | None = None) -> None:
     """The node has come: order again whatever is still wanted there, counting from one. The caller has locked the node."""
-    for place in store.lock_wanted(session, node.id, prefix=prefix):
-        if place.generation > (place.removal_generation or 0):
+    for place in store.lock_wanted(session, node.id, prefix=prefix, overtaken=True):
+        if place.generation == place.removal_generation:
+            _order(session, place, node, signing_key, anew=True)
+        elif not has_newer(session, node.id, place.prefix, place.removal_generation or 0):
             detail = "The node has obeyed a newer command at this place than any that is known here."
             _fail(session, place, node, code="superseded", detail=detail, cause=cause, is_final=True)
-        else:
-            _order(session, place, node, signing_key, anew=True)
 
 
 def send_due(db: Database, signing_key: SigningKey) -> None:
@@ -57,15 +61,30 @@ def send_due(db: Database, signing_key: SigningKey) -> None:
     with db.system() as session:
         found = store.nodes_with_due(session)
     for node_id in found:
-        with db.system() as session:
+        # A node that has been deleted meanwhile took its places along.
+        with suppress(NotFound), db.system() as session:
             node = node_store.lock(session, node_id)
             for place in store.lock_wanted(session, node_id, only_due=True) if node.revoked_at is None else ():
                 _order(session, place, node, signing_key, anew=False)
 
 
+def after_attempt(session: Session, place: Place, attempt: Attempt, outcome: str) -> None:
+    """An attempt was started where a removal was wanted: having taken the place it ends the removal; otherwise what was to go is back.
+
+    Of one that has timed out nothing is known before its node's word. The caller has locked the place.
+    """
+    if place.removal_generation is None or place.removal_generation > attempt.generation:
+        return
+    if outcome == Outcome.SUCCEEDED:
+        store.forget(place)
+    elif outcome != Outcome.TIMED_OUT and not has_newer(session, place.node_id, place.prefix, attempt.generation):
+        place.removal_generation = place.taken_generation = raise_generation(session, place)
+        place.removal_tries, place.removal_due_at = 0, clock.now()  # the timer orders it
+
+
 def take_answer(session: Session, node: Node, data: PlaceRemoved, *, cause: Envelope) -> None:
     """The node says that the place is clear, or what is still there. An answer to an order that is not wanted any more changes nothing."""
-    for place in store.lock_wanted(session, node.id, prefix=data.prefix):
+    for place in store.lock_wanted(session, node.id, prefix=data.prefix, overtaken=True):
         if place.removal_generation != data.generation:
             continue
         if data.outcome != "succeeded":

@@ -18,6 +18,7 @@ from services.deployer.store.attempts import attempt_of
 from services.deployer.store.events import NewEvent, append_events
 from services.deployer.store.places import lock_deployments_at, lock_place
 from services.deployer.usecases.announce import announce, facts_of_cause
+from services.deployer.usecases.removals import after_attempt
 
 _VERBS = {Status.SUCCESSFUL: "succeeded", Status.FAILED: "failed", Status.OBSOLETE: "obsoleted", Status.DOWNGRADED: "downgraded"}
 _TEXTS = {Status.OBSOLETE: "replaced by another deployment", Status.DOWNGRADED: "an older version was brought back"}
@@ -50,6 +51,8 @@ def settle(
         return False
     corrects = _may_correct(attempt, place, outcome)
     if attempt.outcome is not None and not corrects:
+        if attempt.outcome == Outcome.TIMED_OUT:
+            after_attempt(session, place, attempt, outcome)
         return False
     at_place = lock_deployments_at(session, attempt.node_id, attempt.prefix)
     deployment = next((one for one in at_place if one.id == attempt.deployment_id), None)
@@ -69,6 +72,7 @@ def settle(
     if attempt.outcome == Outcome.SUCCEEDED:
         place.taken_generation = max(place.taken_generation, attempt.generation)
         _overrule(session, deployment, [one for one in at_place if one is not deployment], at=at, cause=cause, attempt=attempt)
+    after_attempt(session, place, attempt, outcome)
     session.flush()
     return True
 

@@ -14,6 +14,7 @@ from kernel import clock
 from kernel.contracts.agent import CommandRefused, Hello, PlaceRemoved, PlaceState
 from kernel.outbox import Relay
 from services.deployer.domain.removals import pause_seconds
+from services.deployer.store.places import lock_place, raise_generation
 from services.deployer.usecases.removals import send_due
 from tests.fixtures.agents import TestAgent
 from tests.fixtures.deployer import TestDeployer, make_deployer
@@ -190,19 +191,14 @@ def test_other_refusals_are_seen_and_tried_again_but_for_a_generation_that_was_l
     assert [data["code"] for _, data in node_events(deployer, agent)] == ["generation-conflict", "unsupported"]
 
 
-def test_a_newer_order_at_the_place_ends_the_removal(deployer: TestDeployer, agent: TestAgent) -> None:
-    attempt = deployer.live_attempt(agent.node_id, prefix="other")
-    agent.say("deployment.finished", finished(attempt))
-    settled(deployer, attempt)
-    assert wanted(deployer) == 2
-    from services.deployer.store.places import lock_place, raise_generation
-
+def test_an_answer_that_comes_after_something_newer_was_started_still_counts(deployer: TestDeployer, agent: TestAgent) -> None:
     with deployer.db.system() as session:
         assert raise_generation(session, lock_place(session, team_id=deployer.team_id, node_id=agent.node_id, prefix="shop")) == 3
-    assert deployer.rows("SELECT removal_by, removal_due_at, removal_tries FROM places WHERE prefix = 'shop'")[0] == (None, None, 0)
+    assert wanted(deployer) == 2
     answer(agent)
     flush(deployer, agent)
-    assert node_events(deployer, agent) == []
+    assert deployer.rows("SELECT removal_generation, removal_by, removal_due_at, removal_tries FROM places")[0] == (None, None, None, 0)
+    assert [kind for kind, _ in node_events(deployer, agent)] == ["place-removed"]
 
 
 def test_a_revoked_node_drops_it_and_a_deleted_one_takes_it_along(deployer: TestDeployer, agent: TestAgent) -> None:

@@ -17,6 +17,7 @@ from services.deployer.models import Deployment
 from services.deployer.store.events import NewEvent, append_events
 from services.deployer.store.places import lock_place, raise_generation
 from services.deployer.usecases.copy_on_increase import copy_on_increase
+from services.deployer.usecases.removals import send_due
 from tests.integration.services.deployer.world import Json, World
 
 WEB = {"name": "web"}
@@ -143,17 +144,58 @@ def test_a_late_success_at_a_place_that_was_cleared_since_corrects_nothing(world
     assert world.get(late)["status"] == "failed"
 
 
-def test_a_start_where_a_removal_is_wanted_ends_the_removal(world: World) -> None:
+def removal(world: World) -> tuple[int | None, int, bool]:
+    """The generation that the place is wanted empty with, the place's own, and whether its volumes are to go."""
+    with world.db.system() as session:
+        place = lock_place(session, team_id=world.team, node_id=world.node, prefix="shop")
+        return place.removal_generation, place.generation, place.removal_volumes
+
+
+def cleared(world: World) -> None:
+    """Something ran at the place, and was deleted with its containers and volumes; the node has not answered yet."""
     made = world.run(world.catalog.add(WEB))
-    world.me.call("DELETE", f"/deployments/{made['id']}?remove_containers=true")
+    world.me.call("DELETE", f"/deployments/{made['id']}?remove_containers=true&remove_volumes=true")
+    assert removal(world) == (2, 2, True)
 
-    def wanted() -> int | None:
-        with world.db.system() as session:
-            return lock_place(session, team_id=world.team, node_id=world.node, prefix="shop").removal_generation
 
-    assert wanted() == 2
-    assert world.start(world.deploy(world.catalog.add(WEB)))["generation"] == 3
-    assert wanted() is None
+def test_a_start_that_takes_a_place_ends_its_removal(world: World) -> None:
+    cleared(world)
+    attempt = world.start(world.deploy(world.catalog.add(WEB)))
+    assert attempt["generation"] == 3
+    send_due(world.db, world.key)
+    assert world.names("agents")[-1] == "deployment.apply"
+    assert world.settle(attempt)
+    assert removal(world) == (None, 3, False)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "cancelled", "refused"])
+def test_a_start_that_does_not_take_it_brings_the_removal_back(world: World, outcome: str) -> None:
+    cleared(world)
+    assert world.settle(world.start(world.deploy(world.catalog.add(WEB))), outcome)
+    assert removal(world) == (4, 4, True)
+    send_due(world.db, world.key)
+    last = world.messages("agents")[-1]
+    assert (last.name, last.generation) == ("deployer.place.remove", 4)
+
+
+@pytest.mark.parametrize(("word", "after"), [("succeeded", (None, 4, False)), ("failed", (5, 5, True))])
+def test_after_a_deadline_the_nodes_word_decides_on_the_removal(world: World, word: str, after: tuple[int | None, int, bool]) -> None:
+    cleared(world)
+    attempt = world.start(world.deploy(world.catalog.add(WEB)))
+    fence(world)
+    assert world.settle(attempt, "timed-out")
+    assert removal(world) == (2, 4, True)
+    for _ in range(2):
+        world.settle(attempt, word)
+    assert removal(world) == after
+
+
+def test_who_asked_for_the_volumes_too_is_not_forgotten(world: World) -> None:
+    cleared(world)
+    other = world.deploy(world.catalog.add(WEB))
+    world.see({"prefix": "shop", "name": "web", "container_id": "c", "image": "web", "state": "running", "deployment_id": other["id"]})
+    world.me.call("DELETE", f"/deployments/{other['id']}?remove_containers=true")
+    assert removal(world) == (3, 3, True)
 
 
 def test_a_success_at_another_place_touches_nothing_here(world: World) -> None:
