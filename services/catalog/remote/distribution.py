@@ -135,10 +135,11 @@ class Distribution:
         key = (access.key, access.url, scope)
         kept = self._tokens.find(key)
         answer = self._send(access, method, path, accept, kept.value if kept else None, deadline, redirect_elsewhere)
-        if answer.status == 401:
+        let_in = answer.status == 401
+        if let_in:
             authorization = self._log_in(access, answer, scope, deadline)
             answer = self._send(access, method, path, accept, authorization, deadline, redirect_elsewhere)
-        raise_for_status(access.host, answer, logged_in=access.credentials is not None)
+        raise_for_status(access.host, answer, logged_in=access.credentials is not None, let_in=let_in)
         return answer
 
     def _send(
@@ -173,7 +174,9 @@ class Distribution:
             headers["Authorization"] = access.credentials.basic
         url = realm + ("&" if "?" in realm else "?") + urlencode(query) if query else realm
         answer = self._egress.fetch("GET", url, headers=headers, trust=access.trust, seconds=_left(access, deadline))
-        raise_for_status(urlsplit(realm).hostname or "", answer, logged_in=access.credentials is not None)
+        # With a scope, 403 is said of what that names rather than of the log-in.
+        denied = answer.status == 403 and scope is not None
+        raise_for_status(urlsplit(realm).hostname or "", answer, logged_in=access.credentials is not None, let_in=denied)
         document = _object(access, answer)
         token = document.get("token") or document.get("access_token")
         if not isinstance(token, str) or not 0 < len(token) <= _LONGEST_TOKEN or not token.isascii() or not token.isprintable():
@@ -204,8 +207,8 @@ def next_page(access: Access, answer: Answer) -> str:
     return str(url.path) + (f"?{url.query}" if url.query else "")
 
 
-def raise_for_status(host: str, answer: Answer, *, logged_in: bool) -> None:
-    """Raises RemoteError for every status but 200."""
+def raise_for_status(host: str, answer: Answer, *, logged_in: bool, let_in: bool = False) -> None:
+    """Raises RemoteError for every status but 200. `let_in` is whether a token had been given, to whomever."""
     status = answer.status
     if status == 200:
         return
@@ -214,6 +217,10 @@ def raise_for_status(host: str, answer: Answer, *, logged_in: bool) -> None:
         raise RemoteError(Fault.RATE_LIMIT, f"{host} limits how often it is asked; try again in {seconds} s.", retry_after_seconds=seconds)
     if status in (401, 403):
         why = "refuses this user and password, or they may not read this" if logged_in else "wants a user and a password"
+        if let_in:
+            # Most registries do not tell strangers, nor users without rights, whether a private repository exists.
+            who = "this user and password" if logged_in else "anyone without a user and a password"
+            why = f"does not have it, or does not show it to {who}"
         raise RemoteError(Fault.LOG_IN, f"{host} {why}.")
     if status == 404:
         raise RemoteError(Fault.MISSING, f"{host} does not have it.")
