@@ -135,6 +135,9 @@ class Distribution:
         key = (access.key, access.url, scope)
         kept = self._tokens.find(key)
         answer = self._send(access, method, path, accept, kept.value if kept else None, deadline, redirect_elsewhere)
+        if kept is not None and answer.status in (401, 403):
+            # A token may be taken back before its time, and ghcr.io then asks for no other: ask as a stranger does.
+            answer = self._send(access, method, path, accept, None, deadline, redirect_elsewhere)
         let_in = answer.status == 401
         if let_in:
             authorization = self._log_in(access, answer, scope, deadline)

@@ -1,14 +1,15 @@
-"""What is private or not there, told by answers of registries (tests/fixtures/registries)."""
+"""What is private or not there, and tokens that are no longer taken, told by answers of registries (tests/fixtures/registries)."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.fixtures.catalog import TestCatalog
-from tests.fixtures.recorded import Registries, check, refusal
+from tests.fixtures.recorded import Registries, check, refusal, tags
 
 _USER = {"username": "robot", "password": "key"}
 _HUB = "https://registry-1.docker.io/v2/library/ggcr-debug-builder/tags/list"
+_GITHUB = "https://ghcr.io/v2/jvalue/open-data-service/ui/tags/list"
 _EUROPE = "https://europe-west2-docker.pkg.dev"
 
 
@@ -61,6 +62,18 @@ def test_google_denies_what_a_user_may_not_read(recorded_catalog: TestCatalog, r
     status, _, detail, _ = refusal(recorded_catalog, registries.new(recorded_catalog, "google", _EUROPE, **more), "ml/image")
     assert status == 409
     assert detail == "europe-west2-docker.pkg.dev does not have it, or does not show it to this user and password."
+
+
+def test_github_gives_another_token_where_it_no_longer_takes_the_kept_one(recorded_catalog: TestCatalog, registries: Registries) -> None:
+    registries.play("github/challenge", f"GET {_GITHUB}")
+    registries.play("specification/token", "GET https://ghcr.io/token")
+    registries.play("github/tags")
+    registry = registries.new(recorded_catalog, "github", namespace="jvalue")
+    assert tags(recorded_catalog, registry, "open-data-service/ui") == ["0.1.0", "latest"]
+    registries.asked.clear()
+    registries.play("github/invalid-token", once=True)
+    assert tags(recorded_catalog, registry, "open-data-service/ui&refresh=true") == ["0.1.0", "latest"]
+    assert [asked.rpartition(" ")[2] for asked in registries.asked] == ["bearer", "none", "none", "bearer"]
 
 
 def test_github_denies_a_wrong_password_as_it_does_a_repository(recorded_catalog: TestCatalog, registries: Registries) -> None:
