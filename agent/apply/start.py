@@ -136,7 +136,7 @@ class _Watch:
         self._probe = Probe.of(spec.config) if is_new else None
         self._run: _Run | None = None
         self._restarts = 0
-        self._ready_since = 0.0
+        self._looked_at = self._ready_since = 0.0
         self._began_at = clock.monotonic()
         self._start_again_at: float | None = None
         self.is_ready = False
@@ -149,13 +149,14 @@ class _Watch:
         return self._id or self._attempt.ids[self._spec.name]
 
     def has_been_ready(self) -> bool:
-        """Whether it has stayed ready for as long as asked; what has run to its end stays so."""
+        """Whether it was seen ready for as long as asked, from one look to another; what has run to its end stays so."""
         stable_seconds = self._expected["stable_seconds"] if self._is_new and self._expected["state"] != "exited" else 0
-        return clock.monotonic() - self._ready_since >= stable_seconds
+        return not stable_seconds or self._looked_at - self._ready_since >= stable_seconds
 
     def look(self) -> None:
         """One look. Raises Unhealthy when it has failed."""
         attempt = self._attempt
+        self._looked_at = clock.monotonic()
         try:
             found = attempt.patiently(attempt.parts.engine.inspect, self.container_id)
         except NotThere as error:
