@@ -110,7 +110,7 @@ def let_go_of_containers(engine: Engine) -> None:
     os.kill(int(engine.pid_file.read_text()), signal.SIGHUP)
     wait_until(
         lambda: get("/info", at=engine.socket)["LiveRestoreEnabled"] is False,
-        seconds=10,
+        seconds=60,
         part="docker",
         problem="does not take its changed settings",
     )

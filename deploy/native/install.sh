@@ -94,7 +94,7 @@ install_packages() {
   say "· apt-get install ${packages[*]}"
   command -v apt-get >/dev/null || { say "✗ this is neither Debian nor Ubuntu; install by hand: ${packages[*]}" >&2; exit 1; }
   keep_servers_down
-  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold)
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold)
   as_root "${apt[@]}" update >>"$log" 2>&1 || fail "apt-get update"
   local available=() package
   for package in "${packages[@]}"; do

@@ -82,7 +82,7 @@ class RegistryServer(Server):
             prepare(self.registry),
             log=directory.with_name(f"{directory.name}.log"),
             is_ready=lambda: is_ready(self.registry),
-            start_seconds=20,
+            start_seconds=60,
         )
 
     @property

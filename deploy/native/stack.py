@@ -27,9 +27,9 @@ from deploy.native.report import Report, table
 from deploy.native.supervisor import SERVERS, SERVICES, Program, Supervisor
 from kernel.messaging import parked
 
-READY_SECONDS = 60
+READY_SECONDS = 120
 PATIENCE_SECONDS = 8  # with a program that ends again and again
-AGENT_SECONDS = 60
+AGENT_SECONDS = 120
 GRACE_SECONDS = 2  # for what ends by itself when its server has ended
 
 

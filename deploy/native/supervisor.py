@@ -196,7 +196,7 @@ class Supervisor:
                 raise StackError("supervisord", f"ended with {process.returncode}", log=log)
             return self.answers()
 
-        wait_until(check, seconds=10, part="supervisord", problem="does not answer", log=log)
+        wait_until(check, seconds=60, part="supervisord", problem="does not answer", log=log)
         process.returncode = 0  # it outlives us on purpose: Python need not warn of a child that nobody waited for
 
     def answers(self) -> bool:
