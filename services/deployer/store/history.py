@@ -47,16 +47,22 @@ ORDER BY n.id LIMIT :most
 _FORGET_OF_NODE = text("DELETE FROM node_events WHERE node_id = :id AND number >= :first AND number < :until")
 
 
+# Whoever deletes the thing itself deletes its events in an order of its own: two that wait for each other's rows would be a deadlock.
+_HOLD_DEPLOYMENT = text("SELECT 1 FROM deployments WHERE id = :id FOR KEY SHARE SKIP LOCKED")
+_HOLD_NODE = text("SELECT 1 FROM nodes WHERE id = :id FOR KEY SHARE SKIP LOCKED")
+
+
 @dataclass(frozen=True)
 class Kind:
-    """Whose events: how the old ones are found, and how some of them are deleted."""
+    """Whose events: how the old ones are found, how their thing is kept from being deleted, and how some of them are."""
 
     find: TextClause
+    hold: TextClause
     forget: TextClause
 
 
-DEPLOYMENTS = Kind(_OLD_OF_DEPLOYMENTS, _FORGET_OF_DEPLOYMENT)
-NODES = Kind(_OLD_OF_NODES, _FORGET_OF_NODE)
+DEPLOYMENTS = Kind(_OLD_OF_DEPLOYMENTS, _HOLD_DEPLOYMENT, _FORGET_OF_DEPLOYMENT)
+NODES = Kind(_OLD_OF_NODES, _HOLD_NODE, _FORGET_OF_NODE)
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,9 @@ def find_old(session: Session, kind: Kind, *, days: int, after: UUID | None) -> 
 
 
 def forget(session: Session, kind: Kind, old: Old, *, most: int) -> Old | None:
-    """Delete at most `most` of them, the oldest first; what is left, or None."""
+    """Delete at most `most` of them, the oldest first; what is left, or None. Of what others hold nothing is deleted this time."""
+    if session.execute(kind.hold, {"id": old.id}).one_or_none() is None:
+        return None
     until = min(old.until, old.first + most)
     session.execute(kind.forget, {"id": old.id, "first": old.first, "until": until})
     return None if until == old.until else Old(old.id, until, old.until)

@@ -133,6 +133,18 @@ def test_batches_are_small_and_wait_for_no_writer(world: World, tried_twice: Any
     assert numbers(world, tried_twice) == [13, 14, 15, 16, 17, 18]
 
 
+def test_what_somebody_is_deleting_is_left_to_them(world: World, tried_twice: Any) -> None:
+    age(world, tried_twice)
+    with world.db.system() as session:
+        session.execute(text("DELETE FROM deployments WHERE id = :id"), {"id": tried_twice["id"]})
+        deleting = threading.Thread(target=lambda: forget_events(world.db, days=DAYS))
+        deleting.start()
+        deleting.join(20)
+        assert not deleting.is_alive()
+    with world.db.system() as session:
+        assert session.execute(text("SELECT count(*) FROM deployment_events")).scalar_one() == 0
+
+
 def test_many_deployments_are_looked_at_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.deployer.store.history.PAGE", 2)
     version = world.catalog.add({"name": "web"})
