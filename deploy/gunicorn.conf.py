@@ -14,7 +14,10 @@ from gunicorn.http import wsgi  # type: ignore[import-untyped]  # gunicorn ships
 
 _PR_SET_PDEATHSIG = 1
 
-bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+bind = [
+    f"[{host}]:{os.environ.get('PORT', '8000')}" if ":" in host else f"{host}:{os.environ.get('PORT', '8000')}"
+    for host in os.environ.get("HOST", "127.0.0.1").split(",")
+]
 # gunicorn looks these up when it is imported, which may have been before this process gave up root.
 user = os.geteuid()
 group = os.getegid()

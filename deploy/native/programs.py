@@ -42,6 +42,11 @@ class Stack:
         return self.environ.get("FAIRLEAD_HOST") or "127.0.0.1"
 
     @property
+    def gateway_hosts(self) -> str:
+        """Where the gateway listens: on loopback too, where this machine's own programs look for it."""
+        return self.host if is_any(self.host) or not self.is_open_to_others else f"{self.host},127.0.0.1"
+
+    @property
     def is_open_to_others(self) -> bool:
         """Whether other machines are to reach the gateway, and with it the broker."""
         return not is_loopback(self.host)
@@ -187,7 +192,7 @@ def _web(stack: Stack, service: str, name: str) -> Command:
     module = "gateway" if service == "gateway" else f"services.{service}"
     config = stack.layout.root / "deploy" / "gunicorn.conf.py"
     environment = _service_environment(stack, service, worker=False)
-    environment |= {"PORT": str(stack.ports[service]), "HOST": stack.host if service == "gateway" else "127.0.0.1"}
+    environment |= {"PORT": str(stack.ports[service]), "HOST": stack.gateway_hosts if service == "gateway" else "127.0.0.1"}
     if service in _THREADS:
         environment["WEB_THREADS"] = _THREADS[service]
     return _python(stack, name, ("gunicorn", "-c", str(config), f"{module}.app:create_app()"), environment)

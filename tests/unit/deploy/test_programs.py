@@ -62,6 +62,8 @@ def test_open_to_other_machines_the_broker_is_too_and_over_tls(stack: Stack, hos
     stack = opened(stack, FAIRLEAD_HOST=host, FAIRLEAD_PUBLIC_URL=url)
     assert stack.node.tls is not None
     assert (stack.node.tls.host, stack.node.tls.port) == (host, DEFAULTS["agents"])
+    listens = environment_of(stack, "gateway")["HOST"].split(",")
+    assert listens == ([host] if host == "0.0.0.0" else [host, "127.0.0.1"])
     assert stack.public_url == (url or f"http://{name}:{DEFAULTS['gateway']}")
     deployer = environment_of(stack, "deployer-web")
     assert deployer["FAIRLEAD_AGENT_BROKER_URL"] == f"amqps://{name}:{DEFAULTS['agents']}/agents"
