@@ -98,7 +98,7 @@ class Control:
     def reports(self, kind: type[Message]) -> list[Envelope]:
         return [one.envelope for one in self.received if one.envelope.type == type_of(kind)]
 
-    def await_report(self, kind: type[Message], count: int = 1, *, seconds: float = 30) -> Envelope:
+    def await_report(self, kind: type[Message], count: int = 1, *, seconds: float = 60) -> Envelope:
         eventually(lambda: len(self.reports(kind)) >= count, seconds=seconds, what=f"{count} of {kind.__name__}")
         return self.reports(kind)[-1]
 

@@ -156,24 +156,24 @@ def test_a_machine_becomes_a_node_by_one_line_and_stops_being_one_by_another(off
         assert office.control is not None
         hello = office.control.await_report(Hello)
 
-        began = clock.monotonic()
+        stamp = (directory / "installed" / "wheel").stat().st_mtime_ns
         second = _install(office, directory)
         assert second.returncode == 0, second.stdout + second.stderr
         assert "installed already" in second.stdout
-        assert clock.monotonic() - began < 20
+        assert (directory / "installed" / "wheel").stat().st_mtime_ns == stamp
         assert office.enrolled[1]["verify_key"] == office.enrolled[0]["verify_key"]
 
         [pid] = _agents(directory)
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: _agents(directory) not in ([], [pid]), what="the supervisor starts it anew")
-        eventually(lambda: _control(directory, "status").returncode == 0, seconds=30, every=0.5, what="it is connected again")
+        eventually(lambda: _control(directory, "status").returncode == 0, every=0.5, what="it is connected again")
         assert office.control.reports(Hello)[-1].data != hello.data
 
         assert _control(directory, "stop").returncode == 0
         assert _agents(directory) == []
         assert _control(directory, "status").returncode == 3
         assert _control(directory, "start").returncode == 0
-        eventually(lambda: _control(directory, "status").returncode == 0, seconds=30, every=0.5, what="it runs again")
+        eventually(lambda: _control(directory, "status").returncode == 0, every=0.5, what="it runs again")
         assert "hello sent" in _control(directory, "logs").stdout
     finally:
         gone = _control(directory, "uninstall", "--containers")

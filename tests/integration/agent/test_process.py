@@ -78,7 +78,7 @@ def test_an_agent_says_hello_obeys_and_reports(ground: Ground, control: Control)
         assert (status.returncode, status.stdout.startswith("connected, engine ok")) == (0, True), status
         assert _megabytes(running.pid) < _MOST_MEGABYTES
         running.send_signal(signal.SIGTERM)
-        assert running.wait(20) == 0
+        assert running.wait(60) == 0
 
 
 def _observed(control: Control) -> list[tuple[str, str]]:
@@ -161,7 +161,7 @@ def test_a_second_agent_on_the_same_directory_gives_up(ground: Ground, control: 
     with process(ground) as first:
         control.await_report(Hello)
         with process(ground) as second:
-            assert second.wait(20) == 2
+            assert second.wait(60) == 2
         assert first.poll() is None
 
 
