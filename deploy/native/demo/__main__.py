@@ -150,7 +150,7 @@ def _free_port() -> int:
 def _install(command: str, layout: Layout) -> None:
     """Run the very line that a person would paste into a shell."""
     environment = {**os.environ, "FAIRLEAD_AGENT_DIR": str(layout.agent)}
-    result = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=180, check=False)
+    result = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=600, check=False)
     if result.returncode != 0:
         raise StackError("agent", f"the install script ended with {result.returncode}: {(result.stdout + result.stderr)[-1500:]}")
 

@@ -111,7 +111,7 @@ class Story:
         def connected() -> bool:
             return bool(self.client.get(f"{self.team}/nodes/{self.node_id}")["status"] == "connected")
 
-        wait_until(connected, seconds=30, part="agent", problem="does not connect")
+        wait_until(connected, seconds=60, part="agent", problem="does not connect")
 
     def create_project(self) -> None:
         self.screen.chapter("A versioned project, version 1.0.0, two images")
@@ -136,10 +136,10 @@ class Story:
             "healthcheck": {
                 "test": ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1/health"],
                 "interval_seconds": 0.5,
-                "timeout_seconds": 2,
+                "timeout_seconds": 10,
                 "retries": 4,
             },
-            "expected_state": {"state": "healthy", "timeout_seconds": 20, "stable_seconds": 1},
+            "expected_state": {"state": "healthy", "timeout_seconds": 60, "stable_seconds": 1},
             "stop_grace_seconds": 1,
         }
 
@@ -242,7 +242,7 @@ class Story:
             found[:] = list(self.client.all(f"{self.team}/audit", limit=200))
             return wanted <= {entry["action"] for entry in found}
 
-        wait_until(all_there, seconds=20, part="audit", problem=f"does not show {wanted}")
+        wait_until(all_there, seconds=60, part="audit", problem=f"does not show {wanted}")
         return found
 
     # -- pieces -------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ class Story:
 
 
 def fetch(url: str) -> str:
-    """The page at `url`, asked for up to 10 s."""
+    """The page at `url`, asked for up to 30 s."""
     page = ""
 
     def answers() -> bool:
@@ -316,7 +316,7 @@ def fetch(url: str) -> str:
             return False
         return True
 
-    wait_until(answers, seconds=10, part="demo", problem=f"{url} does not answer")
+    wait_until(answers, seconds=30, part="demo", problem=f"{url} does not answer")
     return page
 
 
