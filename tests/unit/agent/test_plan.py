@@ -156,7 +156,7 @@ def test_thousands_of_ports_are_compared_in_no_time() -> None:
     spans = [{"container": one, "host": one} for one in many]
     began = clock.monotonic()
     check_stack([container("a", port_ranges=spans[:1]), container("b", port_ranges=spans[1:])])
-    assert clock.monotonic() - began < 5
+    assert clock.monotonic() - began < 30  # each with each would take minutes
 
 
 def test_a_range_publishes_each_of_its_ports() -> None:

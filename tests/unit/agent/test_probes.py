@@ -69,9 +69,9 @@ def test_a_probe_fails_only_after_its_retries_at_its_interval() -> None:
 
     probe = Probe(check, ask)
     assert probe.look("1.2.3.4").verdict is Verdict.WAIT
-    eventually(lambda: probe.look("1.2.3.4").verdict is Verdict.FAILED, seconds=5)
+    eventually(lambda: probe.look("1.2.3.4").verdict is Verdict.FAILED)
     answers[0] = None
-    eventually(lambda: probe.look("1.2.3.4").verdict is Verdict.READY, seconds=5)
+    eventually(lambda: probe.look("1.2.3.4").verdict is Verdict.READY)
 
 
 def test_a_probe_does_not_count_within_its_start_period() -> None:

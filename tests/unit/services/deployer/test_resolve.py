@@ -137,7 +137,7 @@ def test_thousands_of_ports_are_compared_in_no_time() -> None:
     began = clock.monotonic()
     assert not clashes([spec("a", port_ranges=spans[:1]), spec("b", port_ranges=spans[1:])], [], prefix="shop")
     assert 0 < len(clashes([spec("a", port_ranges=spans[:1])] * 20, [], prefix="shop")) <= 200
-    assert clock.monotonic() - began < 5
+    assert clock.monotonic() - began < 30  # each with each would take minutes
 
 
 @pytest.mark.parametrize(("prefix", "state", "clash"), [("other", "running", True), ("shop", "running", False), ("other", "exited", False)])
