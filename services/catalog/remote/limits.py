@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 from kernel import clock
 from services.catalog.remote.egress import Answer
@@ -37,8 +38,13 @@ def is_rate_limit(answer: Answer) -> bool:
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> int:
-    """`Retry-After` in seconds; Docker Hub's API gives the Unix time there at which it answers again, GitHub's in `X-RateLimit-Reset`."""
+    """`Retry-After` in seconds or as a date.
+
+    Docker Hub's API gives the Unix time there at which it answers again, GitHub's in `X-RateLimit-Reset`.
+    """
     told = _number(headers.get("retry-after", ""))
+    if told is None:
+        told = _date(headers.get("retry-after", ""))
     if told is None and headers.get("x-ratelimit-remaining") == "0":
         told = _number(headers.get("x-ratelimit-reset", ""))
     if told is None:
@@ -46,6 +52,14 @@ def seconds_to_wait(headers: Mapping[str, str]) -> int:
     if told >= _LEAST_UNIX_TIME:
         told -= int(clock.now().timestamp())
     return min(max(told, 1), _LONGEST_SECONDS)
+
+
+def _date(text: str) -> int | None:
+    """The Unix time of a date as HTTP writes it."""
+    try:
+        return max(int(parsedate_to_datetime(text).timestamp()), _LEAST_UNIX_TIME)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _number(text: str) -> int | None:

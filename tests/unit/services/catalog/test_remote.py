@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -80,7 +82,11 @@ def test_docker_hubs_limit_is_read() -> None:
         ({"retry-after": "120"}, 120),
         ({"retry-after": "0"}, 1),
         ({"retry-after": "999999"}, 86_400),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 1),
+        ({"retry-after": "Wed, 21 Oct 1970 07:28:00 GMT"}, 1),
+        ({"retry-after": "Wed, 21 Oct 9999 07:28:00 GMT"}, 86_400),
+        ({"retry-after": "Wed, 41 Oct 2015 07:28:00 GMT"}, 60),
+        ({"retry-after": "soon"}, 60),
         ({"retry-after": "\u00b2"}, 60),
         ({"retry-after": "1746136938"}, 1),
         ({"x-ratelimit-remaining": "12", "x-ratelimit-reset": "1746136938"}, 60),
@@ -95,6 +101,11 @@ def test_how_long_to_wait_is_read_with_care(headers: dict[str, str], seconds: in
 def test_a_time_to_wait_for_is_told_in_seconds(name: str) -> None:
     end = int(clock.now().timestamp()) + 90
     assert 80 <= seconds_to_wait({name: str(end), "x-ratelimit-remaining": "0"}) <= 90
+
+
+def test_a_date_to_wait_for_is_told_in_seconds() -> None:
+    end = clock.now() + timedelta(seconds=90)
+    assert 30 <= seconds_to_wait({"retry-after": format_datetime(end, usegmt=True)}) <= 90
 
 
 def test_a_kept_value_ends_and_the_oldest_makes_room() -> None:
