@@ -10,6 +10,7 @@ import structlog
 
 from agent.docker import Engine, PullLine
 from agent.interrupt import Interrupt
+from agent.outcomes import Cancelled
 from agent.policy import registry_host
 from kernel import clock
 from kernel.errors import Conflict, FairleadError, Unavailable
@@ -65,7 +66,7 @@ def _pull_all(engine: Engine, missing: list[Needed], interrupt: Interrupt, tell:
             pull.begin()
         told_at = 0.0
         while [pull for pull in pulls if not pull.is_settled(interrupt)]:
-            interrupt.wait(_LOOK_EVERY_SECONDS)
+            _wait(interrupt, pulls)
             if clock.monotonic() - told_at >= _REPORT_EVERY_SECONDS:
                 told_at = clock.monotonic()
                 for pull in pulls:
@@ -73,6 +74,19 @@ def _pull_all(engine: Engine, missing: list[Needed], interrupt: Interrupt, tell:
     finally:
         for pull in pulls:
             pull.abandon()
+
+
+def _wait(interrupt: Interrupt, pulls: list[_Pull]) -> None:
+    """Look again soon. When the time is over while a registry does not answer, that is the reason."""
+    try:
+        interrupt.wait(_LOOK_EVERY_SECONDS)
+    except Cancelled:
+        raise
+    except Conflict as late:
+        for pull in pulls:
+            if pull.away is not None:
+                raise pull.away from late
+        raise
 
 
 class _Pull:
@@ -83,6 +97,7 @@ class _Pull:
         self.said = "waiting"
         self._engine = engine
         self._layers: dict[str, tuple[int, int]] = {}
+        self.away: Unavailable | None = None
         self._error: FairleadError | None = None
         self._done = threading.Event()
         self._is_abandoned = False
@@ -109,6 +124,7 @@ class _Pull:
             return True
         if not isinstance(self._error, Unavailable):
             raise self._error
+        self.away = self._error
         if self._again_at is None:
             wait = self._backoff.next_seconds()
             if wait >= interrupt.remaining_seconds():
@@ -133,6 +149,7 @@ class _Pull:
             self._done.set()
 
     def _note(self, line: PullLine) -> None:
+        self.away = None
         self.said = line.status or self.said
         if line.total and line.status == "Downloading":
             self._layers[line.layer] = (line.current, line.total)

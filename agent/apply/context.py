@@ -16,6 +16,7 @@ from agent.identity import Keys, Node
 from agent.interrupt import Interrupt
 from agent.journal import Journal, Work
 from agent.messages.reports import Cause, Reports, shorten
+from agent.outcomes import Cancelled
 from agent.plan import Plan
 from agent.policy import Policy
 from agent.secrets import Opened, redact
@@ -138,12 +139,18 @@ class Attempt:
 def patiently(interrupt: Interrupt, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """`action`, again and again while the engine is away and the work may go on."""
     backoff = Backoff(0.2, 3.0)
+    interrupt.check()
     while True:
-        interrupt.check()
         try:
             return action(*args, **kwargs)
         except EngineAway as error:
+            away = Conflict(error.code, f"{error.detail}, and did not come back in time.")
             wait = backoff.next_seconds()
             if wait >= interrupt.remaining_seconds():
-                raise Conflict(error.code, f"{error.detail}, and did not come back in time.") from error
+                raise away from error
+        try:
             interrupt.wait(wait)
+        except Cancelled:
+            raise
+        except Conflict as late:  # its time was over a moment before it could be tried again
+            raise away from late

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from agent.apply.context import patiently
 from agent.docker.errors import EngineAway, of_pull
 from agent.identity import load_node, load_or_make_keys, write_private
 from agent.interrupt import Interrupt, Stopping, Undisturbed
@@ -108,6 +109,29 @@ def test_a_cancellation_wakes_a_wait_and_a_deadline_ends_it() -> None:
     late.end_at(clock.monotonic() + 0.05)
     with pytest.raises(Conflict, match="timed-out"):
         late.wait(30)
+
+
+class Late(Interrupt):
+    """Its time is over as soon as somebody waits: `ends` says how."""
+
+    def __init__(self, ends: Conflict) -> None:
+        super().__init__()
+        self._ends = ends
+
+    def wait(self, seconds: float) -> None:
+        raise self._ends
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"), [(Conflict("timed-out", "Over."), "engine-unavailable"), (Cancelled("cancelled", "Stop."), "cancelled")]
+)
+def test_an_engine_that_is_away_when_the_time_is_over_is_the_reason(ends: Conflict, code: str) -> None:
+    def ask() -> None:
+        raise EngineAway("gone")
+
+    with pytest.raises(Conflict) as told:
+        patiently(Late(ends), ask)
+    assert told.value.code == code
 
 
 def test_undoing_is_stopped_by_nothing_but_the_end_of_the_process() -> None:
