@@ -33,9 +33,7 @@ def test_a_copied_machine_is_told_of_while_it_is_there(harbour: Harbour, copy: s
     assert copy.poll() is None
     events = [one["kind"] for one in harbour.client.get(f"{where}/events", limit=50)["items"]]
     assert events.count("duplicated") == 1
-    eventually(
-        lambda: [entry["action"] for entry in harbour.audit()].count("deployer.node.duplicated") == 1, seconds=20, what="it is recorded"
-    )
+    eventually(lambda: [entry["action"] for entry in harbour.audit()].count("deployer.node.duplicated") == 1, what="it is recorded")
     copy.terminate()
     eventually(lambda: not harbour.client.get(where)["duplicated"], seconds=60, every=0.5, what="the node is itself again")
     assert harbour.client.get(where)["status"] == "connected"

@@ -191,7 +191,7 @@ def test_a_revoked_token_loses_its_stream(gateway: Gateway, services: Services, 
     looker = Looker(gateway, f"{PATH}/stream")
     eventually(lambda: looker.numbers() == [1])
     services.tokens.clear()
-    eventually(lambda: looker.is_over, seconds=30)
+    eventually(lambda: looker.is_over)
     assert looker.seen[-1][0] == "problem"
     assert looker.seen[-1][2]["code"] == "unauthenticated"
 
@@ -232,7 +232,7 @@ def test_somebody_who_left_makes_room_too(run_gateway: RunGateway, story: Story)
         answer.close()
         return answer.status_code == 200
 
-    eventually(reopened, seconds=30, every=0.3)
+    eventually(reopened, every=0.3)
 
 
 def test_a_change_of_rights_is_felt_at_once(
@@ -280,7 +280,7 @@ def test_a_team_sees_its_events_live_and_no_others(
     assert not {"before", "after", "verify_key"} & set(event["data"])
     assert "address" not in event
     services.tokens.clear()
-    eventually(lambda: looker.is_over, seconds=30)
+    eventually(lambda: looker.is_over)
     assert looker.seen[-1][0] == "problem"
 
 

@@ -62,7 +62,7 @@ def consuming(broker: TestBroker, handler: Recorder) -> Iterator[Consumer]:
         yield consumer
     finally:
         consumer.stop()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -200,7 +200,7 @@ def test_a_consumer_that_parks_nothing_drops_nothing_that_is_only_unavailable(pu
     publisher.publish([outgoing("kept")])
     eventually(lambda: tries == [1, 1, 1])
     consumer.stop()
-    thread.join(20)
+    thread.join(60)
 
 
 def test_what_is_unavailable_is_tried_again_later_while_others_go_on(publisher: Publisher, broker: TestBroker) -> None:

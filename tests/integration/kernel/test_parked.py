@@ -41,7 +41,7 @@ def test_looking_shows_the_reason_and_leaves_everything_parked(url: str) -> None
 def test_one_message_is_sent_back_to_its_queue(url: str, broker: TestBroker) -> None:
     assert parked.retry(url, QUEUE, ids=["b"]) == 1
     assert [one.id for one in parked.show(url, QUEUE)] == ["a"]
-    eventually(lambda: broker.depth(broker.core, QUEUE) == 1, seconds=30, what="it is back")
+    eventually(lambda: broker.depth(broker.core, QUEUE) == 1, what="it is back")
 
 
 def test_only_named_messages_are_dropped(url: str) -> None:

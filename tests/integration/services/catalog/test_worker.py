@@ -37,7 +37,7 @@ def worker(catalog: TestCatalog, broker: TestBroker, tmp_path: Path) -> Iterator
     for part in running:
         part.stop()
     for thread in threads:
-        thread.join(15)
+        thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
 
 
