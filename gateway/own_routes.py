@@ -10,7 +10,8 @@ DESCRIPTION = (
     "Fairlead delivers versioned stacks of containers to machines that a team already owns.\n\n"
     "Sign in with `POST /api/v1/auth/login` and send `Authorization: Bearer <token>`. Errors are problem documents (RFC 9457) "
     "with a stable `code`. Lists take `limit` and `cursor`. POST takes an `Idempotency-Key`; PATCH, PUT and DELETE "
-    "honour `If-Match` for whatever answers a GET with an `ETag`. Tokens, sessions and invitations carry none: they are made and ended, not changed."
+    "honour `If-Match` for whatever answers a GET with an `ETag`. "
+    "Tokens, sessions and invitations carry none: they are made and ended, not changed."
 )
 
 TAGS: list[Document] = [{"name": "gateway", "description": "How the whole is, and what happens now"}]
