@@ -114,7 +114,7 @@ def test_a_stopped_engine_leaves_no_process_and_its_containers_come_back_with_it
     pid = run_sleeper(client)
     server.stop()
     assert not is_alive(pid)
-    assert processes_of(engine) == []
+    eventually(lambda: processes_of(engine) == [], what="the end of its helpers, which end by themselves")
     server.start()
     eventually(lambda: client.api.inspect_container("sleeper")["State"]["Running"])
 
