@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import docker
+from docker.errors import APIError
 from nacl.signing import SigningKey
 
 from agent.docker import Engine
@@ -227,14 +228,21 @@ class Ground:
         return bytes(self.docker.api.exec_start(made["Id"])).decode()
 
     def sweep(self) -> None:
-        """Remove everything of this node."""
+        """Remove everything of this node; what an agent that was killed has begun may come a moment later."""
+        eventually(self._is_swept, what="nothing of the node is left")
+
+    def _is_swept(self) -> bool:
         label = f"{LABEL_NODE}={self.node.node_id}"
-        for one in self.docker.api.containers(all=True, filters={"label": label}):
-            self.docker.api.remove_container(one["Id"], force=True, v=True)
-        for network in self.docker.api.networks(filters={"label": label}):
-            self.docker.api.remove_network(network["Id"])
-        for volume in self.docker.api.volumes(filters={"label": label})["Volumes"] or []:
-            self.docker.api.remove_volume(volume["Name"], force=True)
+        try:
+            for one in self.docker.api.containers(all=True, filters={"label": label}):
+                self.docker.api.remove_container(one["Id"], force=True, v=True)
+            for network in self.docker.api.networks(filters={"label": label}):
+                self.docker.api.remove_network(network["Id"])
+            for volume in self.docker.api.volumes(filters={"label": label})["Volumes"] or []:
+                self.docker.api.remove_volume(volume["Name"], force=True)
+        except APIError as error:
+            raise AssertionError(str(error)) from error
+        return True
 
     def leftovers(self) -> list[str]:
         """Networks and volumes of this node, and secrets on its disk."""
