@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
 import structlog
@@ -40,12 +40,16 @@ def forget_old(session: Session, most: int) -> int:
 
 
 class InboxHandler:
-    """Handles a consumer's batch in one transaction, each message once. If the batch fails, its messages go one by one."""
+    """Handles a consumer's batch in one transaction, each message once. If the batch fails, its messages go one by one.
 
-    def __init__(self, db: Database, consumer: str, handle: HandleBatch) -> None:
+    Messages whose names are in `pulses` are not remembered: handling one again must change nothing.
+    """
+
+    def __init__(self, db: Database, consumer: str, handle: HandleBatch, *, pulses: Collection[str] = ()) -> None:
         self._db = db
         self._consumer = consumer
         self._handle = handle
+        self._pulses = pulses
 
     def __call__(self, batch: Sequence[Received]) -> Mapping[int, Exception]:
         """The errors by index. Raises Unavailable when the database is away."""
@@ -67,10 +71,11 @@ class InboxHandler:
 
     def _transact(self, batch: Sequence[Received]) -> None:
         with self._db.system() as session:
-            fresh = remember(session, self._consumer, [received.envelope.id for received in batch])
+            lasting = [received.envelope.id for received in batch if received.envelope.name not in self._pulses]
+            fresh = remember(session, self._consumer, lasting) if lasting else set()
             first: dict[UUID, Received] = {}
             for received in batch:
-                if received.envelope.id in fresh:
+                if received.envelope.id in fresh or received.envelope.name in self._pulses:
                     first.setdefault(received.envelope.id, received)
             if first:
                 self._handle(session, list(first.values()))

@@ -13,6 +13,8 @@ from kernel.contracts.envelope import Message, MessageSchema, register
 
 OUTCOMES = ("succeeded", "failed", "cancelled", "refused")
 REMOVAL_OUTCOMES = ("succeeded", "failed")
+# How things are now, every few seconds: told twice they change nothing, and nobody wants to read them later.
+PULSES = frozenset({"agent.heartbeat", "agent.containers.observed"})
 
 
 @dataclass(frozen=True, kw_only=True)

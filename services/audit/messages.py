@@ -28,8 +28,6 @@ from services.audit.domain import NO_TEAM, Fact
 
 log = structlog.get_logger(__name__)
 
-# Reports that say how things are now, every few seconds: pulses, not facts. They are acknowledged without an entry.
-PULSES = frozenset({"agent.heartbeat", "agent.containers.observed"})
 # An event whose type is newer than this program is recorded all the same, read as what every event says alike.
 _ANY_EVENT = f"{identity.NAMES[0]}.v1"
 _COMMON = ("resource_type", "resource_id", "resource_name", "outcome", "before", "after", "reason")
@@ -132,7 +130,7 @@ def fact_of_event(received: Received) -> Fact:
 def fact_of_report(received: Received) -> Fact | None:
     """What a report says, for the log; None for a pulse."""
     told = received.envelope
-    if told.name in PULSES:
+    if told.name in agent.PULSES:  # acknowledged without an entry
         return None
     raw = _clean(json.loads(received.delivery.body).get("data") or {})
     report = told.data

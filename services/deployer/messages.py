@@ -102,7 +102,8 @@ class ReportsHandler:
 
     def __init__(self, db: Database, signing_key: SigningKey) -> None:
         self._keys = KeyCache(db)
-        self._inbox = InboxHandler(db, REPORTS, lambda session, batch: self._apply(session, batch, signing_key))
+        pulses = kernel.contracts.agent.PULSES
+        self._inbox = InboxHandler(db, REPORTS, lambda session, batch: self._apply(session, batch, signing_key), pulses=pulses)
 
     def __call__(self, batch: Sequence[Received]) -> Mapping[int, Exception]:
         self._keys.load({received.envelope.node for received in batch if received.envelope.node is not None})

@@ -11,6 +11,7 @@ from nacl.signing import SigningKey
 from sqlalchemy import text
 
 from kernel import clock, signing
+from kernel.contracts import agent
 from kernel.contracts.envelope import decode, encode
 from kernel.db import Database
 from kernel.inbox import InboxHandler, one_by_one
@@ -109,7 +110,7 @@ def test_audit_records_every_report_but_pulses_once(database: Callable[[str], Te
         batch = [Received(one, read(one)) for one in reports]
         handled_twice_with_one_effect(made, audit.Recorder(db, audit.fact_of_report), batch)
     names = {one.envelope.name for one in batch}
-    assert sorted(actions(made)) == sorted({"deployer.node.enrolled"} | (names - audit.PULSES))
+    assert sorted(actions(made)) == sorted({"deployer.node.enrolled"} | (names - agent.PULSES))
 
 
 @pytest.mark.parametrize("size", ["minimal", "full"])
@@ -150,4 +151,19 @@ def test_the_deployer_takes_every_report_once(database: Callable[[str], TestData
         reports = [delivery(catalogue.read(full, size), key=key) for full in of_kind(Kind.REPORT)]
         assert {json.loads(one.body)["type"] for one in reports} <= set(deployer.HANDLED)
         batch = [Received(one, deployer.read_report(one)) for one in reports]
-        handled_twice_with_one_effect(made, deployer.ReportsHandler(db, SigningKey.generate()), batch)
+        handle = deployer.ReportsHandler(db, SigningKey.generate())
+        handled_twice_with_one_effect(made, handle, [one for one in batch if one.envelope.name not in agent.PULSES])
+        # Told again, a pulse says once more that the node is there (an old process is welcomed once more): no state changes.
+        pulses = [one for one in batch if one.envelope.name in agent.PULSES]
+        assert len(pulses) == len(agent.PULSES)
+        assert handle(pulses) == {}
+        once = states(made)
+        assert handle(pulses) == {}
+        assert states(made) == once
+
+
+def states(made: TestDatabase) -> dict[str, list[str]]:
+    """What is so, without when a node was heard last and what waits to be sent."""
+    with opened(made) as db, db.system() as session:
+        nodes = session.execute(text("SELECT to_jsonb(n) - 'last_seen_at' FROM nodes n")).scalars()
+        return contents(made) | {"nodes": [str(row) for row in nodes], "outbox": []}

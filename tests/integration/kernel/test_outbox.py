@@ -195,6 +195,20 @@ def test_told_twice_is_done_once(db: Database) -> None:
     assert done == ["once", "other"]
 
 
+def test_a_pulse_is_handled_each_time_and_not_remembered(db: Database) -> None:
+    done: list[str] = []
+
+    def handle(_session: Session, batch: Sequence[Received]) -> None:
+        done.extend(name_of(one) for one in batch)
+
+    handler = InboxHandler(db, "test", handle, pulses=("identity.team.changed",))
+    pulse = received(event("pulse"))
+    assert handler([pulse]) == handler([pulse]) == {}
+    assert done == ["pulse", "pulse"]
+    with db.system() as session:
+        assert session.execute(text("SELECT count(*) FROM inbox WHERE message_id = :id"), {"id": pulse.envelope.id}).scalar_one() == 0
+
+
 def test_one_bad_message_does_not_undo_its_neighbours(db: Database) -> None:
     team = clock.new_id()
 

@@ -10,6 +10,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from kernel import clock, signing
+from kernel.contracts import agent
 from kernel.db import Database
 from kernel.messaging import topology
 from kernel.messaging.consumer import Delivery, Received
@@ -68,5 +69,5 @@ def test_every_report_told_twice_is_one_entry_or_a_pulse(db: Database, path: Pat
     assert handle([received, received]) == {}
     assert handle([received]) == {}
     found = all_entries(db, {team})
-    assert len(found) == (0 if path.parts[-3] in messages.PULSES else 1)
+    assert len(found) == (0 if path.parts[-3] in agent.PULSES else 1)
     assert all((entry.actor_kind, entry.actor_id, entry.action) == ("node", str(node), path.parts[-3]) for entry in found)
