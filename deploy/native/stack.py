@@ -292,7 +292,8 @@ class Operator:
             self.report.step(f"{len(removed)} containers, networks and volumes of node {node} are removed")
         self._control_agents("uninstall")
         self.down()
-        dockerd.unmount_below(self.layout.docker)
+        for directory in (self.layout.docker, self.layout.docker_exec):
+            dockerd.unmount_below(directory)
         for directory in {self.layout.state, self.layout.docker_exec, self.layout.run}:
             if directory.exists():
                 shutil.rmtree(directory)
