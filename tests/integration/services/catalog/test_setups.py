@@ -132,7 +132,8 @@ def test_a_token_server_is_asked_for_each_scope_and_not_again_before_it_ends(
     catalog.add_image(version, registry, "token/app", tag="1")
     assert catalog.pin(version)["images"][0]["digest"] == digest
     assert tokens.asked == ["repository:token/app:pull"]
-    assert catalog.ask("GET", f"/registries/{registry['id']}/repositories")["items"] == [{"name": "token/app"}]
+    listed = catalog.ask("GET", f"/registries/{registry['id']}/repositories")["items"]
+    assert [one for one in listed if one["name"].startswith("token/")] == [{"name": "token/app"}]
     assert tokens.asked == ["repository:token/app:pull", "registry:catalog:*"]
     wrong = catalog.new_registry(url, username="robot", password="wrong")
     assert catalog.ask("POST", f"/registries/{wrong['id']}/check")["problem"] == "log-in"
