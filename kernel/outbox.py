@@ -20,7 +20,7 @@ from kernel.db import plain_dsn
 from kernel.errors import Unavailable
 from kernel.messaging import topology
 from kernel.messaging.connection import Backoff
-from kernel.messaging.marker import was_wiped
+from kernel.messaging.marker import set_marker, was_wiped
 from kernel.messaging.publisher import Confirm, Outgoing, Publisher
 from kernel.metrics import OUTBOX_RELAYED, OUTBOX_WAITING
 
@@ -164,14 +164,16 @@ class Relay:
         # An idle relay must notice as well: others wait for what `on_wiped` puts in order.
         if self._publisher.is_open and self._connections_seen == self._publisher.connections:
             return
-        wiped = was_wiped(self._url, self._service)
-        if wiped and self._vhost == topology.CORE:
-            again = connection.execute(
-                "UPDATE outbox SET sent_at = NULL WHERE vhost = %s AND sent_at > now() - %s::interval", (self._vhost, _KEPT)
-            ).rowcount
-            log.warning("the broker lost its data, sending again", vhost=self._vhost, messages=again)
-        if wiped and self._on_wiped is not None:
-            self._on_wiped()
+        if was_wiped(self._url, self._service):
+            if self._vhost == topology.CORE:
+                again = connection.execute(
+                    "UPDATE outbox SET sent_at = NULL WHERE vhost = %s AND sent_at > now() - %s::interval", (self._vhost, _KEPT)
+                ).rowcount
+                log.warning("the broker lost its data, sending again", vhost=self._vhost, messages=again)
+            if self._on_wiped is not None:
+                self._on_wiped()
+            # Last: were this cut short before, the next look would still tell of the loss.
+            set_marker(self._url, self._service)
         self._publisher.connect()
         self._connections_seen = self._publisher.connections
 

@@ -13,18 +13,26 @@ _NOT_FOUND = 404
 
 
 def was_wiped(url: str, service: str) -> bool:
-    """True when the marker queue was missing; it is declared again. Raises Unavailable when the broker is away."""
-    queue = marker_queue(service)
+    """True as long as the marker queue is missing. Raises Unavailable when the broker is away."""
+    return not _declare(url, service, passive=True)
+
+
+def set_marker(url: str, service: str) -> None:
+    """Whatever the loss asked for is done: declare the marker queue. Raises Unavailable."""
+    _declare(url, service, passive=False)
+
+
+def _declare(url: str, service: str, *, passive: bool) -> bool:
+    """False when the queue is not there and was to be looked for only."""
     try:
         connection = pika.BlockingConnection(parameters(url, f"{service} marker"))
         try:
-            connection.channel().queue_declare(queue, passive=True)
-            return False
-        except ChannelClosedByBroker as error:
-            if error.reply_code != _NOT_FOUND:
-                raise
-            connection.channel().queue_declare(queue, durable=True)
+            connection.channel().queue_declare(marker_queue(service), passive=passive, durable=True)
             return True
+        except ChannelClosedByBroker as error:
+            if not passive or error.reply_code != _NOT_FOUND:
+                raise
+            return False
         finally:
             if connection.is_open:
                 connection.close()

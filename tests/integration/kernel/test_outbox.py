@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from kernel import clock
+from kernel import clock, outbox
 from kernel.contracts import identity  # noqa: F401 - registers the messages that these tests send
 from kernel.contracts.envelope import Envelope
 from kernel.contracts.recorded import Recorded
 from kernel.db import Database
-from kernel.errors import Conflict
+from kernel.errors import Conflict, Unavailable
 from kernel.inbox import InboxHandler
 from kernel.messaging.consumer import Consumer, Delivery, Received
 from kernel.metrics import OUTBOX_WAITING
@@ -128,6 +128,30 @@ def test_what_was_sent_is_sent_again_after_the_broker_lost_its_data(db: Database
             with db.system() as session:
                 put_event(session, "identity", event("second"))
             eventually(lambda: seen == ["first", "first", "second"])
+
+
+def test_a_relay_that_dies_while_it_sends_again_begins_again(
+    db: Database, kernel_url: str, broker: TestBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died: list[str] = []
+
+    def die(_url: str, service: str) -> None:
+        died.append(service)
+        raise Unavailable("killed here")
+
+    with db.system() as session:
+        put_event(session, "identity", event("first"))
+    with listening(broker) as seen:
+        with running(relay(kernel_url, broker)):
+            eventually(lambda: unsent(db) == 0)
+        broker.servers.manage("DELETE", f"/api/queues/{broker.core}/identity.marker")
+        with monkeypatch.context() as patched:
+            patched.setattr(outbox, "set_marker", die)
+            with running(relay(kernel_url, broker)):
+                eventually(lambda: len(died) > 0)
+        with running(relay(kernel_url, broker)):
+            eventually(lambda: seen == ["first", "first"])
+            eventually(lambda: unsent(db) == 0)
 
 
 def test_a_message_without_a_queue_waits_and_others_go_on(db: Database, kernel_url: str, broker: TestBroker) -> None:
