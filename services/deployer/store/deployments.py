@@ -90,6 +90,12 @@ def instances_of(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Insta
     return found
 
 
+def instance_names(session: Session, deployment_id: UUID, key: str) -> bool:
+    """Does the configuration of an instance have `key`?"""
+    query = select(Instance.id).where(Instance.deployment_id == deployment_id, Instance.config.has_key(key))
+    return session.scalars(query.limit(1)).first() is not None
+
+
 def find_instance(session: Session, deployment_id: UUID, instance_id: UUID) -> Instance:
     """The instance, locked. Raises NotFound."""
     query = select(Instance).where(Instance.deployment_id == deployment_id, Instance.id == instance_id)

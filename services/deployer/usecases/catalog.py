@@ -62,6 +62,8 @@ class PinRequest:
     resolve: bool
     # Registries of containers that are kept or brought back as they were: the version may not name them any more.
     hosts: tuple[str, ...] = ()
+    # Whether the deployment's own configuration, or an instance's, has init containers.
+    has_inits: bool = False
 
 
 class Catalog:

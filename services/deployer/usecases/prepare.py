@@ -33,12 +33,20 @@ from services.deployer.domain.rules import Protected, blocked_by_protection, is_
 from services.deployer.domain.states import NodeStatus, Status, VersionType
 from services.deployer.models import Attempt, Deployment, Node
 from services.deployer.store.attempts import attempt_of, live_at, load_stack, standing_stack
-from services.deployer.store.deployments import config_of, find_deployment, instances_of, reconcile_instances, stored_secrets
+from services.deployer.store.deployments import (
+    config_of,
+    find_deployment,
+    instance_names,
+    instances_of,
+    reconcile_instances,
+    stored_secrets,
+)
 from services.deployer.store.places import node_of, status_at
 from services.deployer.usecases.announce import title
 from services.deployer.usecases.catalog import Catalog, Pin, PinRequest
 
 _REACHABLE = (NodeStatus.CONNECTED, NodeStatus.OUTDATED)
+_INITS = "init_containers"
 _FROZEN = (Status.OBSOLETE, Status.DOWNGRADED, Status.FAILED)
 
 
@@ -87,6 +95,7 @@ def pin_request(session: Session, deployment: Deployment, node: Node, options: S
         revision=deployment.revision,
         resolve=not is_frozen(deployment),
         hosts=_hosts(session, deployment, options),
+        has_inits=_INITS in deployment.config or instance_names(session, deployment.id, _INITS),
     )
 
 
@@ -197,7 +206,8 @@ def _wish(session: Session, deployment: Deployment, node: Node, pin: Pin, instan
 
 def with_digests(db: Database, catalog: Catalog, who: Principal, wanted: PinRequest, pin: Pin, *, hold: bool) -> Pin:
     """The pin with the images of init containers, whoever's configuration names them, by digest. What is frozen has them so already."""
-    if not wanted.resolve:
+    theirs = [*(one.config for one in pin.images), *(one.config for one in pin.bundles)]
+    if not wanted.resolve or not (wanted.has_inits or any(_INITS in config for config in theirs)):
         return pin
     with db.team(who.team) as session:
         deployment = find_deployment(session, wanted.deployment_id)
