@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -76,7 +77,17 @@ def _node_of(raw: Any, base_url: str) -> Node:  # Any: JSON
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Invalid([], code="enrollment-invalid", detail=f"The answer to the enrolment is wrong: {error!r}") from error
     verify_key(node.verify_key)
+    _check_authority(node.broker_authority)
     return node
+
+
+def _check_authority(authority: str | None) -> None:
+    """What could not be trusted later would keep the agent from starting at all."""
+    try:
+        ssl.create_default_context(cadata=authority)
+    except (ssl.SSLError, ValueError) as error:
+        detail = "The answer to the enrolment names an authority of the broker that is no certificate in PEM."
+        raise Invalid([], code="enrollment-invalid", detail=detail) from error
 
 
 def _set_aside_journal(directory: Path, node: Node) -> None:

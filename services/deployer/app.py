@@ -34,6 +34,8 @@ def create_app(settings: Settings | None = None, **replacements: Any) -> Flask:
             record_refusal=lambda who, tried, code: record_refusal(db, who, tried, code),
             extensions={
                 "settings": settings,
+                # Read at the start: a file that is not there must not be found out by an agent whose token is used up.
+                "broker_authority": settings.agent_broker_authority_file and settings.agent_broker_authority_file.read_text(),
                 "catalog": replacements.get("catalog") or ServiceClient(settings.catalog_url, "catalog"),
                 "signing_key": replacements.get("signing_key") or signing.load_signing_key(settings.signing_key_file),
             },

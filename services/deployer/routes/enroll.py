@@ -40,7 +40,7 @@ def enroll_agent(body: Json) -> Json:
             "url": settings.agent_broker_url,
             "username": answer.username,
             "password": answer.password,
-            "authority": settings.agent_broker_authority_file and settings.agent_broker_authority_file.read_text(),
+            "authority": parts["broker_authority"],
         },
         "verify_key": answer.verify_key,
         "heartbeat_seconds": HEARTBEAT_SECONDS,

@@ -20,9 +20,13 @@ import psutil
 import pytest
 from nacl.signing import SigningKey
 
+from agent.docker import Engine
+from agent.enroll import enroll
+from deploy.certificates import make_authority
 from gateway.install import render
 from kernel import clock
 from kernel.contracts.agent import Hello
+from kernel.errors import Invalid
 from kernel.messaging import topology
 from kernel.signing import to_text, verify_key
 from tests.fixtures.servers import TestBroker
@@ -31,6 +35,7 @@ from tests.integration.agent.control import Control
 from tests.integration.agent.ground import Ground, prepare_directory
 
 ROOT = Path(__file__).resolve().parents[3]
+AUTHORITY = make_authority("of this test").pem
 
 
 @dataclass
@@ -45,6 +50,7 @@ class Office:
     enrolled: list[dict[str, Any]] = field(default_factory=list)  # Any: JSON
     control: Control | None = None
     url: str = ""
+    authority: str = AUTHORITY
 
     def answer(self, path: str) -> tuple[bytes, dict[str, str]] | None:
         if path == f"/install/{self.token}":
@@ -67,7 +73,12 @@ class Office:
             "node_id": str(self.ground.node.node_id),
             "team_id": str(self.ground.node.team_id),
             "epoch": 0,
-            "broker": {"url": self.broker.agent_broker_url, "username": user, "password": self.control.password, "authority": "PEM"},
+            "broker": {
+                "url": self.broker.agent_broker_url,
+                "username": user,
+                "password": self.control.password,
+                "authority": self.authority,
+            },
             "verify_key": to_text(self.deployer.verify_key),
             "heartbeat_seconds": 1,
         }
@@ -188,7 +199,7 @@ def _check_enrolment(office: Office, directory: Path) -> None:
     assert UUID(body["boot_id"])
     assert (directory / "data").stat().st_mode & 0o777 == 0o700
     assert (directory / "data" / "keys.json").stat().st_mode & 0o777 == 0o600
-    assert json.loads((directory / "data" / "identity.json").read_text())["broker_authority"] == "PEM"
+    assert json.loads((directory / "data" / "identity.json").read_text())["broker_authority"] == AUTHORITY
     assert "host_mounts" in (directory / "data" / "policy.toml").read_text()
     assert _control(directory, "check-policy").returncode == 0
 
@@ -205,6 +216,15 @@ def test_a_used_token_leaves_no_agent_running(office: Office, tmp_path: Path) ->
     assert done.returncode == 1
     assert "the token is used" in done.stderr
     assert _agents(directory) == []
+
+
+@pytest.mark.parametrize("authority", ["nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_an_authority_that_could_not_be_trusted_is_refused_and_nothing_is_saved(office: Office, tmp_path: Path, authority: str) -> None:
+    office.authority = authority
+    with pytest.raises(Invalid) as refused:
+        enroll(tmp_path / "data", office.url, office.token, Engine())
+    assert refused.value.code == "enrollment-invalid"
+    assert not (tmp_path / "data" / "identity.json").exists()
 
 
 def test_the_script_says_what_is_missing_before_it_does_anything(office: Office, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from pika.exceptions import AMQPConnectionError
 from sqlalchemy import text
 
 from kernel import clock, signing
+from services.deployer.app import create_app
 from tests.fixtures.agents import TestAgent
-from tests.fixtures.deployer import TestDeployer, make_deployer
+from tests.fixtures.deployer import TestDeployer, TestVerifier, make_deployer
 from tests.fixtures.servers import TestBroker, TestDatabase
 from tests.fixtures.waiting import eventually
 
@@ -105,8 +106,11 @@ def test_an_enrolment_tells_whose_certificate_the_broker_shows(deployer: TestDep
     agent = TestAgent()
     assert deployer.enroll(token, agent.identity).json["broker"]["authority"] is None
     authority = tmp_path / "ca.crt"
+    told = replace(deployer.settings, agent_broker_authority_file=authority)
+    with pytest.raises(FileNotFoundError):
+        create_app(told, db=deployer.db, verifier=TestVerifier())
     authority.write_text("-----BEGIN CERTIFICATE-----")
-    deployer.app.extensions["fairlead"]["settings"] = replace(deployer.settings, agent_broker_authority_file=authority)
+    deployer.app = create_app(told, db=deployer.db, verifier=TestVerifier())
     assert deployer.enroll(token, agent.identity).json["broker"]["authority"] == "-----BEGIN CERTIFICATE-----"
 
 
