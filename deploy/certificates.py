@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -22,8 +22,31 @@ _RENEWED_BEFORE_DAYS = 90
 
 
 @dataclass(frozen=True)
+class Certified:
+    """A key and its certificate."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def write(self, directory: Path, name: str) -> tuple[Path, Path]:
+        """(certificate, key) as PEM files; only the owner may read the key."""
+        certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
+        _write(key, self.key_pem, mode=0o600)
+        _write(certificate, self.pem.encode(), mode=0o644)
+        return certificate, key
+
+
+@dataclass(frozen=True)
 class Certificates:
-    """Three PEM files of one directory, and beside them the authority's key."""
+    """Where an authority and a server's certificate of it lie in a directory, with their keys."""
 
     directory: Path
 
@@ -49,54 +72,60 @@ def ensure(directory: Path, names: Sequence[str]) -> Certificates:
     """An authority, and a server's certificate for `names` (hosts or addresses). What is there and still good stays."""
     made = Certificates(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (made.authority.exists() and made.authority_key.exists()):
-        _make_authority(made)
-    if not _is_good(made, names):
-        _make_server(made, names)
+    authority = _read(made.authority, made.authority_key)
+    if authority is None:
+        authority = make_authority("Fairlead broker authority")
+        authority.write(directory, "ca")
+    server = _read(made.server, made.server_key)
+    if server is None or not _is_good(server, authority, names):
+        issue(authority, names).write(directory, "server")
     return made
 
 
-def _make_authority(made: Certificates) -> None:
+def make_authority(name: str) -> Certified:
+    """An authority that vouches for servers."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Fairlead broker authority")])
-    builder = _builder(name, name, key.public_key())
+    subject = _name(name)
+    builder = _builder(subject, subject, key.public_key())
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(signs=True), critical=True)
-    _write(made.authority_key, _private(key), mode=0o600)
-    _write(made.authority, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return Certified(key, builder.sign(key, hashes.SHA256()))
 
 
-def _make_server(made: Certificates, names: Sequence[str]) -> None:
-    authority = x509.load_pem_x509_certificate(made.authority.read_bytes())
-    authority_key = serialization.load_pem_private_key(made.authority_key.read_bytes(), password=None)
-    assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
+def issue(by: Certified, names: Sequence[str]) -> Certified:
+    """A server's certificate for `names` (hosts or addresses)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
-    builder = _builder(subject, authority.subject, key.public_key())
+    builder = _builder(_name(names[0]), by.certificate.subject, key.public_key())
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
-    builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
-    signed = builder.sign(authority_key, hashes.SHA256())
-    _write(made.server_key, _private(key), mode=0o600)
-    _write(made.server, signed.public_bytes(serialization.Encoding.PEM))
+    builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), critical=False)
+    return Certified(key, builder.sign(by.key, hashes.SHA256()))
 
 
-def _is_good(made: Certificates, names: Sequence[str]) -> bool:
-    if not (made.server.exists() and made.server_key.exists()):
-        return False
-    authority = x509.load_pem_x509_certificate(made.authority.read_bytes())
-    server = x509.load_pem_x509_certificate(made.server.read_bytes())
-    known = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    is_of_authority = server.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value == (
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())  # type: ignore[arg-type]  # ours is of a curve
-    )
-    # Killed between the two files, a key would stand beside another key's certificate.
-    key = serialization.load_pem_private_key(made.server_key.read_bytes(), password=None)
-    is_of_key = key.public_key() == server.public_key()
-    lasts = server.not_valid_after_utc > clock.now() + timedelta(days=_RENEWED_BEFORE_DAYS)
-    return is_of_authority and is_of_key and lasts and {_alternative(name) for name in names} <= set(known)
+def _read(certificate: Path, key: Path) -> Certified | None:
+    """None unless both are there and belong together: killed between the two files, one would stand beside another's."""
+    if not (certificate.exists() and key.exists()):
+        return None
+    private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != found.public_key():
+        return None
+    return Certified(private, found)
+
+
+def _is_good(server: Certified, authority: Certified, names: Sequence[str]) -> bool:
+    extensions = server.certificate.extensions
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+    is_of_authority = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value == issuer
+    lasts = server.certificate.not_valid_after_utc > clock.now() + timedelta(days=_RENEWED_BEFORE_DAYS)
+    known = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return is_of_authority and lasts and {_alternative(name) for name in names} <= set(known)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
 
 
 def _alternative(name: str) -> x509.GeneralName:
@@ -107,7 +136,7 @@ def _alternative(name: str) -> x509.GeneralName:
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now: datetime = clock.now()
+    now = clock.now()
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -134,13 +163,11 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
     )
 
 
-def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-
-
-def _write(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def _write(path: Path, content: bytes, *, mode: int) -> None:
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
         stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
     beside.rename(path)

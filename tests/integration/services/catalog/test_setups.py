@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from deploy.certificates import Certified
 from deploy.native import ports
 from tests.fixtures.catalog import TestCatalog
-from tests.fixtures.certificates import Certified, authority, issue
+from tests.fixtures.certificates import authority, issue
 from tests.fixtures.image_registry import password_file, running_registry
 from tests.fixtures.registry_images import Pusher
 from tests.fixtures.token_server import ISSUER, SERVICE, TokenServer
@@ -31,7 +32,7 @@ def secure_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     http = {"tls": {"certificate": str(certificate), "key": str(key)}}
     auth = {"htpasswd": {"realm": "test", "path": str(password_file(directory, "robot", "secret"))}}
     with running_registry(directory, http=http, auth=auth) as port:
-        yield Pusher(f"https://127.0.0.1:{port}", ("robot", "secret"), verify=str(directory / "authority.pem")), root
+        yield Pusher(f"https://127.0.0.1:{port}", ("robot", "secret"), verify=str(directory / "authority.crt")), root
 
 
 @pytest.fixture(scope="module")
