@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pika
 import pytest
@@ -62,6 +63,28 @@ def test_the_containers_go_although_the_order_was_lost(harbour: Harbour, lose: C
         harbour.node.control("start")
     eventually(lambda: harbour.containers(prefix) == {}, seconds=90, what="the containers are gone")
     eventually(lambda: Harbour._patiently(lambda: _is_told(harbour, prefix)), seconds=60, what="the node's history and the record say so")
+
+
+def test_the_containers_go_although_the_agent_is_killed_while_it_clears(harbour: Harbour) -> None:
+    prefix = f"r{clock.new_id().hex[-10:]}"
+    # The sample programs do not heed SIGTERM: each is given its five seconds, in which the agent is killed.
+    slow = QUICK | {"stop_grace_seconds": 5}
+    bodies = [harbour.image(name, "1", **slow) for name in ("web", "other")]
+    deployment = harbour.deployment(harbour.version(*bodies), prefix)
+    harbour.start(deployment, wait_for_node_seconds=60)
+    assert harbour.await_end(deployment)["status"] == "successful"
+    harbour.client.delete(f"{harbour.path}/deployments/{deployment}?remove_containers=true")
+    log = harbour.node.directory / "log" / "agent.log"
+    eventually(lambda: f'"prefix": "{prefix}"' in _line_of(log, "place is removed"), what="it clears the place")
+    assert harbour.containers(prefix), "it is still at it"
+    harbour.node.kill()
+    eventually(lambda: harbour.containers(prefix) == {}, seconds=90, what="the containers are gone")
+    eventually(lambda: Harbour._patiently(lambda: _is_told(harbour, prefix)), seconds=60, what="the node's history and the record say so")
+
+
+def _line_of(log: Path, event: str) -> str:
+    """The last line that tells of `event`."""
+    return next((line for line in reversed(log.read_text().splitlines()) if f'"event": "{event}"' in line), "")
 
 
 def _is_told(harbour: Harbour, prefix: str) -> bool:
