@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -34,16 +33,11 @@ from tests.integration.services.deployer.world import World
 
 def beside(action: Callable[[], Any]) -> Future[Any]:
     """`action` in a thread of its own. Any: whatever it returns."""
-    done: Future[Any] = Future()
-
-    def work() -> None:
-        try:
-            done.set_result(action())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return done
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(action)
+    finally:
+        pool.shutdown(wait=False)
 
 
 def until_it_waits(world: World) -> None:
