@@ -11,9 +11,11 @@ from nacl.signing import SigningKey
 
 from kernel import clock
 from kernel.db import Database
+from kernel.outbox import Relay
 from services.deployer.app import create_app
 from services.deployer.settings import Settings
-from tests.fixtures.servers import TestDatabase
+from tests.fixtures.deployer import TestDeployer, make_deployer
+from tests.fixtures.servers import TestBroker, TestDatabase
 from tests.integration.services.deployer.world import PlainVerifier, SmallCatalog, Somebody, World
 
 
@@ -38,3 +40,12 @@ def world(database: Callable[[str], TestDatabase]) -> Iterator[World]:
     world.node = world.add_node("n1", key=node_key)
     yield world
     db.close()
+
+
+@pytest.fixture
+def deployer(database: Callable[[str], TestDatabase], broker: TestBroker, tmp_path: Path) -> Iterator[TestDeployer]:
+    """With its worker running, but for the relay: what would be sent stays to be looked at."""
+    made = make_deployer(database("deployer"), broker, tmp_path)
+    with made.worker(without=Relay):
+        yield made
+    made.db.close()

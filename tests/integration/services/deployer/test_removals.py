@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -12,26 +11,15 @@ from sqlalchemy import text
 
 from kernel import clock
 from kernel.contracts.agent import CommandRefused, Hello, PlaceRemoved, PlaceState
-from kernel.outbox import Relay
 from services.deployer.domain.removals import pause_seconds
 from services.deployer.store.places import lock_place, raise_generation
 from services.deployer.usecases.removals import send_due
 from tests.fixtures.agents import TestAgent
-from tests.fixtures.deployer import TestDeployer, make_deployer
-from tests.fixtures.servers import TestBroker, TestDatabase
+from tests.fixtures.deployer import TestDeployer
 from tests.fixtures.waiting import eventually
 from tests.integration.services.deployer.test_reports_applied import finished, flush, of_kind, say_hello, settled
 
 REMOVE = "deployer.place.remove.v1"
-
-
-@pytest.fixture
-def deployer(database: Callable[[str], TestDatabase], broker: TestBroker, tmp_path: Path) -> Iterator[TestDeployer]:
-    """With its worker running, but for the relay: what would be sent stays to be looked at."""
-    made = make_deployer(database("deployer"), broker, tmp_path)
-    with made.worker(without=Relay):
-        yield made
-    made.db.close()
 
 
 @pytest.fixture

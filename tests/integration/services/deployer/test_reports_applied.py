@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -29,22 +28,12 @@ from kernel.contracts.recorded import Recorded
 from kernel.contracts.spec import spec_hash
 from kernel.messaging.publisher import Outgoing, Publisher
 from kernel.messaging.topology import parked_queue
-from kernel.outbox import Relay
 from services.deployer.messages import REPORTS
 from services.deployer.models import Attempt
 from tests.fixtures.agents import TestAgent
-from tests.fixtures.deployer import STACK, TestDeployer, make_deployer
-from tests.fixtures.servers import TestBroker, TestDatabase
+from tests.fixtures.deployer import STACK, TestDeployer
+from tests.fixtures.servers import TestBroker
 from tests.fixtures.waiting import eventually
-
-
-@pytest.fixture
-def deployer(database: Callable[[str], TestDatabase], broker: TestBroker, tmp_path: Path) -> Iterator[TestDeployer]:
-    """With its worker running, but for the relay: what would be sent stays to be looked at."""
-    made = make_deployer(database("deployer"), broker, tmp_path)
-    with made.worker(without=Relay):
-        yield made
-    made.db.close()
 
 
 @pytest.fixture
